@@ -1,0 +1,46 @@
+"""The fixed keys of a sample and of a prediction: what every dataset, task and writer agrees on.
+
+Coordinates are continuous pixels of the image file, 0 at its left and top edge, so a full-image box is (0, 0, W, H).
+"""
+
+from typing import Literal, NotRequired, TypedDict
+
+import torch
+
+
+class Sample(TypedDict):
+    """One image on its way to the network, and what is known about it."""
+
+    image: torch.Tensor  # uint8 (3, H, W), RGB; normalised on the device, in the task
+    path: str  # of the file, or "digits:12" where the image has none
+    size: tuple[int, int]  # (H, W) of the file, before any resizing
+    label: NotRequired[int]  # the class of the whole image
+
+
+class Batch(TypedDict):
+    """Samples after `collate`."""
+
+    image: torch.Tensor  # uint8 (N, 3, H, W), or float32 once the task has normalised it
+    path: list[str]
+    size: list[tuple[int, int]]
+    label: NotRequired[torch.Tensor]  # int64 (N,), or float32 (N, C) once two images are mixed
+
+
+class Prediction(TypedDict):
+    """What a task says about one image file, on the CPU."""
+
+    path: str
+    size: tuple[int, int]  # (H, W) of the file
+    labels: torch.Tensor  # int64 (K,), the classes of `scores`
+    scores: torch.Tensor  # float32 (K,), falling; classification: probabilities
+    names: list[str]  # K class names
+
+
+class Preprocessing(TypedDict):
+    """What is done to an image before the network sees it; a checkpoint carries it, so training and use can't drift apart."""
+
+    size: int  # pixels, height and width of the network's input
+    resize: Literal["squash", "crop"]  # both sides to `size`, or the shorter side to size / 0.875 and the middle cut out
+    grey: bool  # one channel, 0.299 R + 0.587 G + 0.114 B, in place of three
+    mean: list[float]  # per channel, of images scaled to 0..1
+    std: list[float]
