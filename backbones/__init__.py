@@ -1,1 +1,34 @@
-""""""
+"""Networks from images to lists of feature maps, for use without the rest of foveal.
+
+`create_backbone("resnet50", weights="imagenet")` is the whole interface; `catalogue.py` says what there is. The
+names here are imported on first use (PEP 562), so that listing and checking names costs no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .backbone import Backbone
+    from .catalogue import UnknownBackboneError, list_backbones
+    from .create import create_backbone
+    from .weights import WeightsError
+
+__all__ = ["Backbone", "UnknownBackboneError", "WeightsError", "create_backbone", "list_backbones"]
+
+_HOMES = {
+    "Backbone": ".backbone",
+    "UnknownBackboneError": ".catalogue",
+    "WeightsError": ".weights",
+    "create_backbone": ".create",
+    "list_backbones": ".catalogue",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name], __name__), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

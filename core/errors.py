@@ -1,12 +1,12 @@
 """What foveal says, and with which exit code it ends, when something outside of its code is wrong.
 
-An error is raised once, at the border, in one sentence: what came (with its file), what was expected, what to do. The command
-line prints that sentence and exits with the class's code; `--debug` shows the traceback as well. Imports no torch: the command
-line's own mistakes must answer at once.
+An error is raised once, at the border, in one sentence: what came (with its file), what was expected, what to do. The
+command line prints that sentence and exits with the class's code; `--debug` shows the traceback as well. Imports no
+torch: the command line's own mistakes must answer at once.
 """
 
-from difflib import get_close_matches
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class FovealError(Exception):

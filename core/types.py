@@ -37,10 +37,14 @@ class Prediction(TypedDict):
 
 
 class Preprocessing(TypedDict):
-    """What is done to an image before the network sees it; a checkpoint carries it, so training and use can't drift apart."""
+    """What is done to an image before the network sees it; a checkpoint carries it, so training and use can't drift
+    apart.
+    """
 
     size: int  # pixels, height and width of the network's input
-    resize: Literal["squash", "crop"]  # both sides to `size`, or the shorter side to size / 0.875 and the middle cut out
+    resize: Literal[
+        "squash", "crop"
+    ]  # both sides to `size`, or the shorter side to size / 0.875 and the middle cut out
     grey: bool  # one channel, 0.299 R + 0.587 G + 0.114 B, in place of three
     mean: list[float]  # per channel, of images scaled to 0..1
     std: list[float]

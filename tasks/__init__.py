@@ -1,1 +1,47 @@
-""""""
+"""The tasks, by name: each is a folder of its own. Importing this package imports no torch.
+
+A folder `tasks/<name>/` holds `options.py` (the recipe's `model` section, without torch: `OPTIONS`) and `task.py` (the
+Lightning module: `TASK`). Adding a task costs that folder and one line here.
+"""
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..core.errors import unknown
+
+if TYPE_CHECKING:
+    from ..core.task import Task
+
+TASKS = {
+    "classification": "one class for the whole image",
+}
+
+
+def options_class(task: str) -> type:
+    """The dataclass of the `model` section of `task`'s recipes; raises UsageError where there is no such task."""
+    return _module(task, "options").OPTIONS
+
+
+def task_class(task: str) -> "type[Task]":
+    """The Lightning module of `task`; raises UsageError where there is no such task."""
+    return _module(task, "task").TASK
+
+
+def load(path: str | Path) -> "Task":
+    """Rebuild a trained task from its checkpoint, in evaluation mode, on the CPU.
+
+    `path` is a `.ckpt` that foveal wrote, or the folder of a run (its `best.ckpt`). The file is read as data: nothing
+    in it can run code, and names in it are looked up in foveal's own tables. Raises ModelFileError for a damaged or
+    foreign file.
+    """
+    from ..core.checkpoint import read_checkpoint
+
+    checkpoint = read_checkpoint(path)
+    return task_class(checkpoint["foveal"]["task"]).from_checkpoint(checkpoint)
+
+
+def _module(task: str, name: str) -> Any:
+    if task not in TASKS:
+        raise unknown("task", task, TASKS, "`foveal list tasks` shows them all.")
+    return import_module(f".{task}.{name}", __name__)

@@ -1,1 +1,1 @@
-""""""
+"""Classification: one class for the whole image."""

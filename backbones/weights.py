@@ -1,0 +1,189 @@
+"""Files of weights: found, read without running anything in them, and fitted to a backbone or refused.
+
+Nothing is skipped in silence: a key that is missing, foreign or of another shape is an error that lists it.
+"imagenet" means torchvision's IMAGENET1K_V1 weights, because its own Faster R-CNN, FCN and DeepLab start from them.
+"""
+
+import contextlib
+import pickle
+import sys
+from collections.abc import Collection, Iterator
+from http.client import HTTPException
+from pathlib import Path
+
+import torch
+import torchvision
+from torch import nn
+
+from .backbone import Backbone
+from .catalogue import FAMILIES, find_family
+
+Weights = dict[str, torch.Tensor]
+
+_SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
+
+
+class WeightsError(RuntimeError):
+    """Weights that can't be had, or do not belong to this backbone; the message says in one sentence what to do."""
+
+
+def load_weights(backbone: Backbone, source: str | Path, name: str, *, ignored: Collection[str] = ()) -> None:
+    """Copy weights into `backbone`, the network called `name`.
+
+    `source`: "imagenet" or a path. `ignored`: keys of the published network that this backbone lacks (classifier,
+    trimmed layers). A file of a 3-channel (or 1-channel) network fits any number of input channels: see `_adapt_input`.
+    Raises `WeightsError`, and then leaves the backbone as it was.
+    """
+    found = {key: value for key, value in read_state_dict(source, name).items() if key not in ignored}
+    wanted = backbone.state_dict()
+    first = next(path for path, module in backbone.named_modules() if isinstance(module, nn.Conv2d)) + ".weight"
+    if first in found:
+        found[first] = _adapt_input(found[first], wanted[first].shape)
+    # Files older than torch 0.4.1 do not count the batches; nothing but a cumulative average reads the count.
+    wanted = {key: value for key, value in wanted.items() if key in found or not key.endswith(".num_batches_tracked")}
+    _check(found, wanted, f"The weights {source} do not fit {name}")
+    for key, value in found.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise WeightsError(
+                f"{source}: {key} holds NaN or infinite values; its training has failed, use an earlier file."
+            )
+    backbone.load_state_dict(found, strict=False)
+
+
+def read_state_dict(source: str | Path, name: str) -> Weights:
+    """All tensors of "imagenet" (the published file of the network `name`) or of a path, on the CPU.
+
+    A state dict may lie under "state_dict" or "model", its keys may begin with "module." (DDP); if any begin with
+    "backbone.", as in foveal's checkpoints, they alone are taken, without it. Raises `WeightsError`.
+    """
+    return _imagenet(name) if source == "imagenet" else _unwrap(_read(Path(source)), source)
+
+
+def read_linear_classifier(source: str | Path, name: str) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """The last layer of a classification network, so that a task can go on with its classes.
+
+    Arguments as for `read_state_dict`. Returns weight (classes, features) and bias (classes,) if the file's classifier
+    is a single linear layer after global average pooling (ResNet, MobileNetV2), else None. Raises `WeightsError`.
+    """
+    content = read_state_dict(source, name)
+    linear = [key for key, value in content.items() if _is_classifier(key) and value.ndim == 2]
+    if len(linear) != 1 or (bias := linear[0].removesuffix("weight") + "bias") not in content:
+        return None
+    return content[linear[0]], content[bias]
+
+
+def _is_classifier(key: str) -> bool:
+    return key.startswith(("fc.", "classifier.")) and key.endswith("weight")
+
+
+def _imagenet(name: str) -> Weights:
+    if FAMILIES[find_family(name)].source != "torchvision":
+        raise WeightsError(f"{name} has no published ImageNet weights: leave weights out, or give weights=PATH.")
+    published = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]
+    file = Path(torch.hub.get_dir(), "checkpoints", Path(published.url).name)
+    if file.exists():
+        return _unwrap(_read(file), file)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # torch announces the download on stdout, where results belong
+            return published.get_state_dict(progress=True, check_hash=True, weights_only=True, map_location="cpu")
+    except (OSError, HTTPException, RuntimeError, pickle.UnpicklingError) as error:
+        raise WeightsError(
+            f"The ImageNet weights of {name} could not be downloaded from {published.url} ({_reason(error)}): "
+            f"put the file {file.name} into {file.parent}, or give weights=PATH."
+        ) from error
+
+
+def _read(path: Path) -> object:
+    """The content of a file; only tensors and plain values come out of a pickle, anything else is refused unread."""
+    path = path.expanduser()
+    if path.suffix not in _SUFFIXES:
+        raise WeightsError(
+            f"weights is '{path}', but it must be None, 'imagenet' or the path of a file "
+            f"that ends in {', '.join(_SUFFIXES)}."
+        )
+    if not path.is_file():
+        raise WeightsError(f"There is no file of weights {path}: check the path.")
+    with _damage_reported(path):
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+@contextlib.contextmanager
+def _damage_reported(path: Path) -> Iterator[None]:
+    """Turn what the readers raise into one sentence; safetensors' own error is a plain `Exception`."""
+    try:
+        yield
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            f"{path} was refused: it holds more than tensors and plain values, and to read it could run code; "
+            "save a state_dict, best as .safetensors."
+        ) from error
+    except MemoryError:
+        raise
+    except PermissionError as error:
+        raise WeightsError(f"{path} can't be read: permission denied.") from error
+    except Exception as error:
+        raise WeightsError(
+            f"{path} is damaged or cut short ({_reason(error)}): delete it, and copy or download it again."
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
+
+
+def _unwrap(content: object, source: str | Path) -> Weights:
+    for nest in ("state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(nest), dict):
+            content = content[nest]
+    if not isinstance(content, dict) or not content:
+        raise WeightsError(f"{source} holds a {type(content).__name__} without tensors, but a state_dict is needed.")
+    strange = [key for key, value in content.items() if not isinstance(key, str) or not isinstance(value, torch.Tensor)]
+    if strange:
+        raise WeightsError(
+            f"{source} holds no state_dict: its entry {strange[0]!r} is no named tensor; save model.state_dict()."
+        )
+    if all(key.startswith("module.") for key in content):
+        content = {key.removeprefix("module."): value for key, value in content.items()}
+    ours = {key.removeprefix("backbone."): value for key, value in content.items() if key.startswith("backbone.")}
+    return ours or dict(content)
+
+
+def _adapt_input(weight: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+    """Fit a first convolution to another number of input channels without losing what it has learnt.
+
+    One channel gets the sum over the file's: a grey image gives exactly what it gave as RGB of three equal channels.
+    More get the file's in turn, scaled so that an RGB image given twice, as 6 channels, gives what it gave once.
+    """
+    have, want = weight.shape[1] if weight.ndim == 4 else 0, shape[1]
+    if have == want or have not in (1, 3):
+        return weight
+    if want == 1:
+        return weight.sum(dim=1, keepdim=True)
+    return weight[:, [channel % have for channel in range(want)]] * (have / want)
+
+
+def _check(found: Weights, wanted: Weights, what: str) -> None:
+    """Raise one sentence with all that is wrong: how many keys, and the first five of each kind."""
+    missing = [f"{key} {_shape(wanted[key])}" for key in wanted if key not in found]
+    foreign = [f"{key} {_shape(found[key])}" for key in found if key not in wanted]
+    misfits = [
+        f"{key} {_shape(found[key])} instead of {_shape(wanted[key])}"
+        for key in wanted
+        if key in found and found[key].shape != wanted[key].shape
+    ]
+    kinds = {"missing": missing, "unexpected": foreign, "of another shape": misfits}
+    faults = [f"{len(keys)} {kind} ({_some(keys)})" for kind, keys in kinds.items() if keys]
+    if faults:
+        raise WeightsError(f"{what}: keys {'; '.join(faults)}: give the file of this very network.")
+
+
+def _shape(tensor: torch.Tensor) -> str:
+    return "×".join(map(str, tensor.shape)) or "scalar"
+
+
+def _some(keys: list[str]) -> str:
+    return ", ".join(keys[:5]) + (", ..." if len(keys) > 5 else "")

@@ -1,0 +1,101 @@
+"""`foveal evaluate CKPT`: the metrics of a checkpoint on a data set, by default on the test images of its own."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import MachineError, UsageError
+from .main import CommandParser
+
+
+def run(arguments: list[str]) -> int:
+    """Print the metrics; 0 at the end."""
+    parser = CommandParser(prog="foveal evaluate", description=__doc__)
+    parser.add_argument("checkpoint", metavar="CKPT", help="a .ckpt file, or the folder of a run (its best.ckpt)")
+    parser.add_argument("--data.root", dest="root", metavar="DIR", help="another data set of the same classes")
+    parser.add_argument(
+        "--data.format", dest="format", metavar="NAME", help="how it is stored, if otherwise than in training"
+    )
+    parser.add_argument("--split", choices=("train", "val", "test"), default="test")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="images a step (default: as in training)")
+    parser.add_argument("--device", choices=("auto", "cpu", "gpu", "mps"), default="auto")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write metrics.json and plots there too")
+    parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
+    given = parser.parse_args(arguments)
+    if not Path(given.checkpoint).exists():
+        raise UsageError(f"{given.checkpoint}: there is no such checkpoint.")
+    metrics = _evaluate(given)
+    if given.json:
+        print(json.dumps(metrics, indent=2))
+    else:
+        _print_table(metrics)
+    return 0
+
+
+def _evaluate(given: Any) -> dict[str, Any]:
+    from ..core.errors import DataError
+    from ..core.fit import test
+    from ..core.options import TrainerOptions
+    from ..tasks import load
+    from .recipe import Recipe
+    from .train import open_data
+
+    if given.out is not None:
+        _make_folder(given.out)
+    task = load(given.checkpoint)
+    recipe = _recipe_of(task, given, Recipe)
+    data = open_data(recipe)
+    data.transform = task.transform
+    names = data.dataset(given.split).class_names
+    if names != task.class_names:
+        raise DataError(
+            f"{recipe.data.root}: its classes are {_short(names)}, but the checkpoint knows "
+            f"{_short(task.class_names)}; evaluate it on a data set with the same class names."
+        )
+    metrics: dict[str, Any] = dict(
+        test(task, data, TrainerOptions(accelerator=given.device), given.split, given.out),
+        images=len(data.dataset(given.split)),
+    )
+    metrics |= {"split": given.split, "checkpoint": str(given.checkpoint), "per_class": task.per_class()}
+    if given.out is not None:
+        (given.out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    return metrics
+
+
+def _recipe_of(task: Any, given: Any, recipe_class: type) -> Any:
+    from ..core.options import DataOptions
+
+    saved = dict(task.recipe.get("data", {}))
+    if not saved and given.root is None:
+        raise UsageError(f"{given.checkpoint}: it names no data set; give --data.root and --data.format.")
+    saved |= {key: value for key, value in (("root", given.root), ("format", given.format)) if value is not None}
+    if given.batch_size:
+        saved["batch_size"] = given.batch_size
+    return recipe_class(task=task.name, model=task.options, seed=task.recipe.get("seed", 0), data=DataOptions(**saved))
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MachineError(f"{folder}: cannot be written ({error.strerror}); give another --out.") from error
+
+
+def _print_table(metrics: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    print(f"{metrics['checkpoint']} on {metrics['images']} {metrics['split']} images")
+    table = Table()
+    table.add_column("metric")
+    table.add_column("value", justify="right")
+    for name, value in metrics.items():
+        if isinstance(value, float):
+            table.add_row(name.replace("_", " "), f"{value:.4f}")
+    for name, value in metrics["per_class"].items():
+        table.add_row(f"class {name}", "no image" if value is None else f"{value:.4f}")
+    Console().print(table)
+
+
+def _short(names: list[str]) -> str:
+    return ", ".join(names[:6]) + (f" … ({len(names)})" if len(names) > 6 else "")

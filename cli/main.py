@@ -1,0 +1,119 @@
+"""`foveal`: finds the command, runs it, and turns whatever ends it into one sentence and an exit code.
+
+Imports nothing heavy: `foveal --help`, `--version` and mistakes in a command line answer in a few hundredths of a
+second.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import traceback
+from importlib import import_module
+from typing import Any, NoReturn
+
+from .. import __version__
+from ..core.errors import FovealError, Interrupted, UsageError, unknown
+
+COMMANDS = {
+    "train": "train a recipe; leaves a run folder with checkpoints, metrics and plots",
+    "evaluate": "metrics of a checkpoint on a data set",
+    "predict": "results for images, folders, globs and list files",
+    "info": "what is in a checkpoint",
+    "list": "backbones, recipes, tasks or datasets there are",
+}
+
+_EXIT_CODES = """exit codes:
+  0 done   2 wrong command or recipe   3 bad data   4 disk, memory, permission or device
+  5 NaN or infinite loss   6 model file refused   70 a fault of foveal's own   75 interrupted, can be resumed"""
+
+
+def entry_point() -> NoReturn:
+    """The console script."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command line (without the program's name) and return its exit code; never raises, but with --debug."""
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    before = _stop_on_sigterm()
+    try:
+        return _run(arguments)
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        code, message = _explain(error)
+        print(f"foveal: {message}", file=sys.stderr)
+        return code
+    except KeyboardInterrupt:
+        print("foveal: Stopped by Ctrl-C; nothing of this step was saved.", file=sys.stderr)
+        return Interrupted.exit_code
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _run(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="foveal",
+        usage="foveal COMMAND ... [--debug]",
+        description="Vision tasks on shared CNN backbones: train, evaluate, predict on folders.",
+        epilog="commands:\n"
+        + "\n".join(f"  {name:<10} {what}" for name, what in COMMANDS.items())
+        + "\n\n`foveal COMMAND --help` says more.\n\n"
+        + _EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        exit_on_error=False,
+        add_help=False,
+    )
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(parser.format_help())
+        return 0 if arguments else UsageError.exit_code
+    if arguments[0] == "--version":
+        print(f"foveal {__version__}")
+        return 0
+    if arguments[0] not in COMMANDS:
+        raise unknown("command", arguments[0], COMMANDS, "`foveal --help` shows them all.")
+    command = import_module(f".{arguments[0]}", __package__)
+    return command.run(arguments[1:])
+
+
+class CommandParser(argparse.ArgumentParser):
+    """argparse that raises UsageError in place of printing its usage and exiting."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+        self.add_argument("--debug", action="store_true", help="show where an error came from")
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, and where help is."""
+        raise UsageError(f"{message}; `{self.prog} --help` shows what there is.")
+
+
+def _explain(error: Exception) -> tuple[int, str]:
+    """Exit code and sentence of an error."""
+    if isinstance(error, FovealError):
+        return error.exit_code, str(error)
+    name = type(error).__name__
+    if isinstance(error, BrokenPipeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains when it flushes
+        return 0, "the reader of the output went away."
+    if isinstance(error, MemoryError):
+        return 4, "The machine's memory is too small; give a smaller --data.batch_size or --batch-size."
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        return 4, f"{place}{error.strerror or error}."
+    text = " ".join(str(error).split())
+    return 70, f"A fault of foveal's own: {name}: {text}; run it again with --debug and report what it shows."
+
+
+def _stop_on_sigterm() -> Any:
+    def stop(_number: int, _frame: Any) -> NoReturn:
+        raise Interrupted("Stopped by SIGTERM before there was anything to save; run the same command again.")
+
+    try:
+        return signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not the main thread: a test, or a program that calls main()
+        return None

@@ -1,0 +1,104 @@
+"""What a recipe may say, apart from its task's own `model` section: the names, types, defaults and meanings of all
+entries.
+
+The command line checks a recipe and every `--section.entry` option against these classes, and shows their docstrings as
+help. They are plain dataclasses of plain values: no torch, so that a mistake answers at once, and no class that a file
+could name.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass
+class DataOptions:
+    """Which images, and how they reach the network.
+
+    Args:
+        format: how the data set is stored; `foveal list datasets` shows the choices.
+        root: the folder or file that holds it; none for an embedded set.
+        size: height and width of the network's input, in pixels.
+        resize: squash both sides to `size`, or crop the middle after scaling the shorter side to size / 0.875.
+        grey: one grey channel in place of three colours.
+        augment: random changes to training images; a task names its own, and `none` is always there.
+        batch_size: images a step.
+        num_workers: processes that read images; by default one less than the cores, and at most eight.
+        splits: shares of train, val and test where the data set has no splits of its own.
+    """
+
+    format: str = "image_folder"
+    root: str | None = None
+    size: int = 224
+    resize: Literal["squash", "crop"] = "squash"
+    grey: bool = False
+    augment: str = "none"
+    batch_size: int = 32
+    num_workers: int | None = None
+    splits: tuple[float, float, float] = (0.65, 0.10, 0.25)
+
+
+@dataclass
+class OptimizerOptions:
+    """How the weights follow the gradient.
+
+    Args:
+        name: sgd (with Nesterov's momentum), adam or adamw.
+        lr: learning rate at its highest.
+        weight_decay: on weights alone, never on biases and normalisation.
+        momentum: of sgd.
+        clip_norm: gradients longer than this are scaled to it; 0 leaves them.
+    """
+
+    name: Literal["sgd", "adam", "adamw"] = "adamw"
+    lr: float = 1.0e-3
+    weight_decay: float = 0.05
+    momentum: float = 0.9
+    clip_norm: float = 0.0
+
+
+@dataclass
+class ScheduleOptions:
+    """How the learning rate moves over the run, step by step.
+
+    Args:
+        name: constant; cosine falls to zero at the last step; step divides by ten at 60 % and at 85 % of the run.
+        warmup_epochs: the rate rises in a straight line over this many epochs first.
+    """
+
+    name: Literal["constant", "cosine", "step"] = "cosine"
+    warmup_epochs: float = 0.0
+
+
+@dataclass
+class TrainerOptions:
+    """The part of Lightning's Trainer that plain values can set; the names and meanings are Lightning's.
+
+    Args:
+        max_epochs: passes over the training images.
+        max_steps: stop after this many steps; -1 for no such limit.
+        accelerator: auto, cpu, gpu, mps.
+        devices: how many of them: a number or auto.
+        num_nodes: machines that train together.
+        strategy: auto, ddp, fsdp.
+        precision: 32-true, 16-mixed or bf16-mixed.
+        accumulate_grad_batches: steps whose gradients are added before the weights move.
+        check_val_every_n_epoch: epochs from one validation to the next.
+        limit_train_batches: a number of batches, or a share of them, an epoch.
+        limit_val_batches: the same for validation.
+        log_every_n_steps: steps from one log entry to the next.
+        deterministic: refuse operations whose result may differ from run to run.
+    """
+
+    max_epochs: int = 20
+    max_steps: int = -1
+    accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
+    devices: int | Literal["auto"] = "auto"
+    num_nodes: int = 1
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
+    precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
+    accumulate_grad_batches: int = 1
+    check_val_every_n_epoch: int = 1
+    limit_train_batches: int | float = 1.0
+    limit_val_batches: int | float = 1.0
+    log_every_n_steps: int = 50
+    deterministic: bool = False

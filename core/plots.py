@@ -1,0 +1,94 @@
+"""Pictures for people: captions under images, the curves of a run, a confusion matrix."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+BLUE, GREY, INK, PAPER = (47, 108, 163), (225, 229, 233), (28, 33, 38), (255, 255, 255)
+
+
+def draw_caption(image: np.ndarray, names: Sequence[str], shares: Sequence[float]) -> np.ndarray:
+    """`image` uint8 RGB (H, W, 3) with a line and a bar below it for each name and its share of 1; uint8 (H', W', 3).
+
+    A small image is enlarged by a whole number, so that its pixels stay squares and the words are readable.
+    """
+    factor = max(1, -(-240 // max(image.shape[:2])))
+    image = np.kron(image, np.ones((factor, factor, 1), np.uint8)) if factor > 1 else image
+    line = max(22, round(max(image.shape[:2]) / 24))
+    width = max(image.shape[1], 10 * line)
+    picture = Image.new("RGB", (width, image.shape[0] + line * len(names) + line // 2), PAPER)
+    picture.paste(Image.fromarray(image), ((width - image.shape[1]) // 2, 0))
+    canvas = ImageDraw.Draw(picture)
+    font = ImageFont.load_default(size=round(line * 0.62))
+    for row, (name, share) in enumerate(zip(names, shares, strict=True)):
+        top = image.shape[0] + line // 4 + row * line
+        right = width - line // 4
+        canvas.rectangle((right - 3 * line, top + line // 5, right, top + 4 * line // 5), fill=GREY)
+        canvas.rectangle(
+            (right - 3 * line, top + line // 5, right - round(3 * line * (1 - share)), top + 4 * line // 5), BLUE
+        )
+        middle = top + line / 2
+        canvas.text((right - 3.2 * line, middle), f"{100 * share:.1f} %", INK, font, anchor="rm")
+        room = right - 5.6 * line - line // 4
+        canvas.text((line // 4, middle), _fitting(name, font, room), INK, font, anchor="lm")
+    return np.asarray(picture)
+
+
+def plot_curves(rows: Sequence[Mapping[str, float]], path: str | Path) -> None:
+    """The table of a run, one row an epoch, as curves: what train and val share lies in one panel."""
+    from matplotlib.figure import Figure
+
+    names = dict.fromkeys(key for row in rows for key in row if key not in ("epoch", "step", "seconds"))
+    panels: dict[str, list[str]] = {}
+    for name in names:
+        panels.setdefault(name.split("/")[-1], []).append(name)
+    columns = min(3, len(panels)) or 1
+    figure = Figure(figsize=(4.2 * columns, 3.0 * -(-len(panels) // columns)), layout="constrained")
+    for index, (title, curves) in enumerate(panels.items()):
+        axes = figure.add_subplot(-(-len(panels) // columns), columns, index + 1)
+        for curve in curves:
+            points = [(row["epoch"], row[curve]) for row in rows if curve in row]
+            axes.plot(*zip(*points, strict=True), marker="." if len(points) < 30 else None, label=curve.split("/")[0])
+        axes.set_title((title if len(curves) > 1 else curves[0]).replace("/", " ").replace("_", " "), fontsize=10)
+        axes.set_xlabel("epoch", fontsize=8)
+        axes.tick_params(labelsize=8)
+        axes.grid(alpha=0.25)
+        if len(curves) > 1:
+            axes.legend(fontsize=8, frameon=False)
+    figure.savefig(path, dpi=130)
+
+
+def plot_confusion(matrix: torch.Tensor, names: Sequence[str], path: str | Path) -> None:
+    """`matrix` int64 (C, C), rows the truth, columns what was predicted; coloured by share of the row, counts where
+    there is room.
+    """
+    from matplotlib.figure import Figure
+
+    counts = matrix.double()
+    shares = counts / counts.sum(dim=1, keepdim=True).clamp(min=1)
+    side = min(16.0, 3.0 + 0.35 * len(names))
+    figure = Figure(figsize=(side + 0.8, side), layout="constrained")
+    axes = figure.add_subplot()
+    shown = axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(shown, ax=axes, fraction=0.046, label="share of the true class")
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    if len(names) <= 60:
+        axes.set_xticks(range(len(names)), names, rotation=90 if max(map(len, names)) > 2 else 0, fontsize=8)
+        axes.set_yticks(range(len(names)), names, fontsize=8)
+    if len(names) <= 30:
+        for row, column in np.argwhere(matrix.numpy() > 0):
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, str(int(matrix[row, column])), ha="center", va="center", fontsize=7, color=colour)
+    figure.savefig(path, dpi=130, bbox_inches="tight")
+
+
+def _fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room: float) -> str:
+    if font.getlength(text) <= room:
+        return text
+    while text and font.getlength(text + "…") > room:
+        text = text[:-1]
+    return text + "…"

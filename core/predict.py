@@ -1,0 +1,104 @@
+"""A trained task over many image files: read and prepare in workers, predict in batches, write as results come.
+
+A file that cannot be read is noted and passed over; it never stops the run, and never changes what is said about
+another file.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from .data import collate, limit_threads, number_of_workers, to_tensor
+from .errors import MachineError
+from .images import ImageError, read_image
+from .inputs import Input
+from .progress import progress_bar
+from .task import Task
+from .transforms import Transform
+from .types import Batch, Sample
+from .writers import FolderWriter
+
+
+def predict_files(
+    task: Task,
+    inputs: Sequence[Input],
+    writer: FolderWriter,
+    *,
+    batch_size: int = 32,
+    num_workers: int | None = None,
+    device: str = "auto",
+) -> None:
+    """Predict `inputs` in their order and hand every one to `writer`, as a prediction or as a failure.
+
+    `device` is auto, cpu, cuda, cuda:N or mps. Raises MachineError where it is not there or its memory is too small.
+    """
+    loader = DataLoader(
+        _Files(inputs, task.transform("none")),  # type: ignore[arg-type]  # a Dataset by its two methods
+        batch_size=batch_size,
+        num_workers=min(number_of_workers(num_workers), len(inputs) // batch_size),
+        collate_fn=_collate_readable,
+        worker_init_fn=limit_threads,
+        pin_memory=torch.cuda.is_available(),
+    )
+    target = find_device(device)
+    task = task.to(target).eval()
+    names = {image.path: image.name for image in inputs}
+    with progress_bar() as bar, torch.inference_mode():
+        line = bar.add_task("predict", total=len(inputs), rate="")
+        for batch, failures in loader:
+            if batch is not None:
+                batch["image"] = batch["image"].to(target, non_blocking=True)
+                for prediction in _predict(task, batch, batch_size):
+                    writer.write(prediction, names[prediction["path"]])
+            for failure in failures:
+                writer.fail(failure)
+            writer.flush()
+            done = writer.written + writer.failed
+            bar.update(line, completed=done, rate=f"{(bar.tasks[line].speed or 0):.0f} images/s")
+
+
+def find_device(name: str) -> torch.device:
+    """The device of that name; `auto` is the first GPU, or the CPU. Raises MachineError where it is not there."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise MachineError(f"--device {name}: this machine has no such device; give auto or cpu.") from error
+    return device
+
+
+class _Files:
+    """Image files as samples; one that cannot be read comes as its error."""
+
+    def __init__(self, inputs: Sequence[Input], transform: Transform) -> None:
+        self.inputs = inputs
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __getitem__(self, index: int) -> Sample | ImageError:
+        path = self.inputs[index].path
+        try:
+            image = read_image(path)
+        except ImageError as error:
+            return error
+        height, width = image.shape[:2]
+        return Sample(image=to_tensor(self.transform(image, seed=0)), path=path, size=(height, width))
+
+
+def _collate_readable(samples: Sequence[Any]) -> tuple[Batch | None, list[ImageError]]:
+    readable = [sample for sample in samples if not isinstance(sample, ImageError)]
+    failures = [sample for sample in samples if isinstance(sample, ImageError)]
+    return (collate(readable) if readable else None), failures
+
+
+def _predict(task: Task, batch: Batch, batch_size: int) -> list[Any]:
+    try:
+        return task.predict(batch)
+    except torch.OutOfMemoryError as error:
+        raise MachineError(f"The device's memory is too small for --batch-size {batch_size}; halve it.") from error

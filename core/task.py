@@ -1,0 +1,235 @@
+"""What all tasks have in common: backbone and head joined, the four Lightning steps, logging, optimizer, checkpoint."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any, ClassVar
+
+import lightning
+import lightning.pytorch as pl
+import numpy as np
+import torch
+import torchvision
+from torch import nn
+
+from .checkpoint import FORMAT
+from .errors import FovealError, ModelFileError, NumericalError
+from .optim import build_optimizer, build_schedule
+from .options import OptimizerOptions, ScheduleOptions
+from .transforms import Transform
+from .types import Batch, Prediction, Preprocessing
+
+
+class Task(pl.LightningModule):
+    """One backbone, one head, and what a task does with their output.
+
+    A subclass says `name`, `metric` (the entry of `compute_metrics` that picks the best checkpoint: the higher the
+    better) and `OPTIONS` (the dataclass of its recipes' `model` section), and answers `losses`, `evaluate`,
+    `compute_metrics`, `predict`, `draw` and `transform`. Its constructor takes (options, *, class_names,
+    preprocessing).
+    """
+
+    name: ClassVar[str]
+    metric: ClassVar[str]
+    OPTIONS: ClassVar[type]
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(
+        self,
+        options: Any,
+        *,
+        backbone: nn.Module,
+        head: nn.Module,
+        class_names: Sequence[str],
+        preprocessing: Preprocessing,
+    ) -> None:
+        super().__init__()
+        self.options = options
+        self.backbone = backbone
+        self.head = head
+        self.class_names = list(class_names)
+        self.preprocessing = preprocessing
+        self.optimizer_options = OptimizerOptions()
+        self.schedule_options = ScheduleOptions()
+        self.recipe: dict[str, Any] = {}  # the resolved recipe, where there is one; goes into the checkpoint
+        self.last_metrics: dict[str, float] = {}  # of the newest validation or test
+        self.register_buffer("mean", _per_channel(preprocessing["mean"]), persistent=False)
+        self.register_buffer("std", _per_channel(preprocessing["std"]), persistent=False)
+
+    # What a task answers.
+
+    def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Scalars that are summed and minimised, by name."""
+        raise NotImplementedError
+
+    def evaluate(self, batch: Batch) -> None:
+        """Update the metrics with a batch."""
+        raise NotImplementedError
+
+    def compute_metrics(self) -> dict[str, float]:
+        """The metrics since the last call, by name; forgets them."""
+        raise NotImplementedError
+
+    def predict(self, batch: Batch) -> list[Prediction]:
+        """One prediction an image, on the CPU, in the pixels of the image file."""
+        raise NotImplementedError
+
+    def draw(self, image: np.ndarray, prediction: Prediction) -> np.ndarray:
+        """A picture uint8 (H', W', 3) of what was predicted for `image` uint8 (H, W, 3)."""
+        raise NotImplementedError
+
+    def transform(self, augment: str = "none") -> Transform:
+        """The way from an image file to the network's input."""
+        raise NotImplementedError
+
+    def mix(self, batch: Batch) -> Batch:
+        """Change a training batch as a whole, on the device; by default not at all."""
+        return batch
+
+    def per_class(self) -> dict[str, float | None]:
+        """The newest metrics class by class, where the task has such: name to share of 1, None for a class without
+        images.
+        """
+        return {}
+
+    def plots(self) -> dict[str, Callable[[str], None]]:
+        """Pictures of the newest metrics beyond the curves: file name to a function that writes it there."""
+        return {}
+
+    # What Lightning calls.
+
+    def forward(self, images: torch.Tensor) -> Any:
+        """Raw outputs of the head for `images`: uint8 RGB (N, 3, H, W), or float32 that is already normalised."""
+        if images.dtype == torch.uint8:
+            images = self.normalise(images)
+        return self.head(self.backbone(images))
+
+    def normalise(self, images: torch.Tensor) -> torch.Tensor:
+        """uint8 RGB (N, 3, H, W) to float32 (N, 3 or 1, H, W) of mean 0 and deviation 1 over the images of the
+        preprocessing.
+        """
+        scaled = images.float() / 255
+        if self.preprocessing["grey"]:
+            luma = scaled.new_tensor([0.299, 0.587, 0.114])  # ITU-R BT.601, as OpenCV and Pillow
+            scaled = (scaled * luma.view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+        return (scaled - self.mean) / self.std
+
+    def on_before_batch_transfer(self, batch: Batch | FovealError, _loader: int) -> Batch:
+        """Raise the error that a loader's worker met: torch would wrap it into another one."""
+        if isinstance(batch, FovealError):
+            raise batch
+        return batch
+
+    def training_step(self, batch: Batch, _index: int) -> torch.Tensor:
+        """The sum of the losses; raises NumericalError before a loss that is not finite can reach the weights."""
+        losses = self.losses(self.mix(batch))
+        total = torch.stack(list(losses.values())).sum()
+        self._check_finite(total, batch)
+        size = len(batch["path"])
+        self.log("train/loss", total, on_step=False, on_epoch=True, prog_bar=True, batch_size=size)
+        return total
+
+    def validation_step(self, batch: Batch, _index: int) -> None:
+        """Update the metrics."""
+        self.evaluate(batch)
+
+    def test_step(self, batch: Batch, _index: int) -> None:
+        """Update the metrics."""
+        self.evaluate(batch)
+
+    def predict_step(self, batch: Batch, _index: int) -> list[Prediction]:
+        """Predict."""
+        return self.predict(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the metrics of the validation images."""
+        self._log_metrics("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the metrics of the test images."""
+        self._log_metrics("test")
+
+    def configure_optimizers(self) -> Any:
+        """The recipe's optimizer, and its schedule moved after every step."""
+        optimizer = build_optimizer(self, self.optimizer_options)
+        steps = int(self.trainer.estimated_stepping_batches)
+        steps_per_epoch = steps / max(1, self.trainer.max_epochs or 1)
+        schedule = build_schedule(optimizer, self.schedule_options, steps=steps, steps_per_epoch=steps_per_epoch)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what is needed to use the model without its recipe, as plain values."""
+        checkpoint["foveal"] = {
+            "format": FORMAT,
+            "task": self.name,
+            "model": asdict(self.options),
+            "class_names": self.class_names,
+            "preprocessing": dict(self.preprocessing),
+            "recipe": self.recipe,
+            "metrics": self.last_metrics,
+            "epoch": self.current_epoch,
+            "versions": versions(),
+        }
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: dict[str, Any]) -> "Task":
+        """The task that `read_checkpoint` gave, with its weights, in evaluation mode; raises ModelFileError if they
+        don't fit.
+        """
+        entry = checkpoint["foveal"]
+        try:
+            options = cls.OPTIONS(**_nested(cls.OPTIONS, {**entry["model"], "weights": None}))
+            task = cls(options, class_names=entry["class_names"], preprocessing=entry["preprocessing"])
+            task.load_state_dict(checkpoint["state_dict"])
+        except (RuntimeError, TypeError, KeyError, ValueError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise ModelFileError(f"The checkpoint's weights don't fit the network that it names: {reason}") from error
+        task.options.weights = entry["model"].get("weights")
+        task.recipe, task.last_metrics = entry.get("recipe", {}), entry.get("metrics", {})
+        return task.eval()
+
+    def _log_metrics(self, phase: str) -> None:
+        self.last_metrics = self.compute_metrics()
+        self.log_dict({f"{phase}/{name}": value for name, value in self.last_metrics.items()})
+
+    def _check_finite(self, loss: torch.Tensor, batch: Batch) -> None:
+        # On a GPU the look costs a wait for the device, so it is taken when a log entry is due, and before a
+        # checkpoint.
+        if loss.is_cuda and self.global_step % self.trainer.log_every_n_steps:
+            return
+        if not torch.isfinite(loss):
+            raise NumericalError(
+                f"The loss became {loss.item()} in epoch {self.current_epoch + 1}, step {self.global_step + 1} "
+                f"(first image of the batch: {batch['path'][0]}); lower optimizer.lr, set optimizer.clip_norm, or look "
+                "at that batch."
+            )
+
+
+def versions() -> dict[str, str]:
+    """Of what a result depends on."""
+    from .. import __version__
+
+    return {
+        "foveal": __version__,
+        "torch": str(torch.__version__),
+        "torchvision": str(torchvision.__version__),
+        "lightning": str(lightning.__version__),
+    }
+
+
+def _per_channel(values: Sequence[float]) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1)
+
+
+def _nested(options: type, values: dict[str, Any]) -> dict[str, Any]:
+    # asdict() made dicts of inner dataclasses too: make them again, by the types that the outer one names.
+    from dataclasses import fields, is_dataclass
+    from typing import get_type_hints
+
+    hints = get_type_hints(options)
+    known = {field.name for field in fields(options)}
+    return {
+        key: hints[key](**value) if key in known and is_dataclass(hints[key]) and isinstance(value, dict) else value
+        for key, value in values.items()
+    }

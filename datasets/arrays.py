@@ -1,0 +1,38 @@
+"""Data sets whose images lie in one array in memory: those that come as one file, like MNIST."""
+
+from typing import Any
+
+import numpy as np
+
+
+class ImageArrays:
+    """Grey images of one size with one label each; see the package for what a data set is.
+
+    `images`: uint8 (N, H, W); `labels`: int64 (N,). An image is called "SOURCE:NUMBER", its number in `images`.
+    """
+
+    def __init__(self, source: str, images: np.ndarray, labels: np.ndarray, class_names: list[str]):
+        self.class_names = class_names
+        self.labels = labels.astype(np.int64)
+        self._source, self._images = source, images
+        self._numbers = np.arange(len(images))
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """The image, uint8 (H, W, 3) with three equal channels, its path, size (H, W) and label."""
+        grey = self._images[index]
+        return {
+            "image": np.repeat(grey[:, :, None], 3, axis=2),
+            "path": f"{self._source}:{self._numbers[index]}",
+            "size": grey.shape,
+            "label": int(self.labels[index]),
+        }
+
+    def subset(self, indices: np.ndarray) -> "ImageArrays":
+        """The same data set with the images at `indices` alone, under their old names."""
+        part = ImageArrays(self._source, self._images[indices], self.labels[indices], self.class_names)
+        part._numbers = self._numbers[indices]
+        return part

@@ -1,0 +1,57 @@
+"""The `model` section of a classification recipe. Imports no torch: the command line checks a recipe against it."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass
+class LossOptions:
+    """Cross-entropy and its usual variations.
+
+    Args:
+        label_smoothing: this share of each label is spread evenly over all classes (Szegedy et al. 2016, section 7).
+        class_weights: balanced weighs a class by images / (classes * images of the class), counted in the training
+        split.
+    """
+
+    label_smoothing: float = 0.0
+    class_weights: Literal["none", "balanced"] = "none"
+
+
+@dataclass
+class MixOptions:
+    """Mixing two training images and their labels; where both are given, each batch draws one of them.
+
+    Args:
+        mixup: alpha of the Beta distribution of the mixing ratio (Zhang et al. 2018); 0 for none.
+        cutmix: alpha of the share of the pasted rectangle (Yun et al. 2019); 0 for none.
+    """
+
+    mixup: float = 0.0
+    cutmix: float = 0.0
+
+
+@dataclass
+class ClassificationOptions:
+    """The network, its start and its loss.
+
+    Args:
+        backbone: the network from image to feature maps; `foveal list backbones` shows the choices.
+        weights: where the backbone starts: random (null), imagenet, or a file (.pth, .safetensors, .ckpt).
+        frozen_stages: the first stages that stay as they are, with their normalisation.
+        head: linear is global average pooling, dropout and one linear layer.
+        dropout: share of features that a training step leaves out before the linear layer.
+        loss: the loss.
+        mix: mixing of images.
+    """
+
+    backbone: str = "resnet18"
+    weights: str | None = None
+    frozen_stages: int = 0
+    head: Literal["linear"] = "linear"
+    dropout: float = 0.0
+    loss: LossOptions = field(default_factory=LossOptions)
+    mix: MixOptions = field(default_factory=MixOptions)
+
+
+OPTIONS = ClassificationOptions

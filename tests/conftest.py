@@ -1,0 +1,79 @@
+"""What several test files need: real data where there is some, small folders of images, and one small trained run."""
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from foveal.cli.main import main
+
+
+@pytest.fixture(autouse=True)
+def _same_numbers_everywhere():
+    torch.manual_seed(0)
+    torch.set_num_threads(1)  # two test processes share two cores
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data sets that FOVEAL_TEST_DATA names; without it the test is skipped."""
+    folder = os.environ.get("FOVEAL_TEST_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("needs real data: set FOVEAL_TEST_DATA to a folder with att_faces, bccd and weights")
+    return Path(folder)
+
+
+def _write_blobs(folder: Path, names=("circle", "square"), count: int = 8, size: int = 48) -> Path:
+    """One folder a class: discs on dark and squares on light ground, which any classifier can tell apart."""
+    rng = np.random.default_rng(0)
+    for number, name in enumerate(names):
+        (folder / name).mkdir(parents=True)
+        for index in range(count):
+            image = rng.integers(0, 60, (size, size + 8, 3), dtype=np.uint8) + np.uint8(90 * number)
+            place = tuple(int(value) for value in rng.integers(size // 3, 2 * size // 3, 2))
+            if number % 2:
+                cv2.rectangle(image, (place[0] - 9, place[1] - 9), (place[0] + 9, place[1] + 9), (255, 255, 255), -1)
+            else:
+                cv2.circle(image, place, 10, (250, 80, 40), -1)
+            (folder / name / f"{index:02d}.png").write_bytes(cv2.imencode(".png", image)[1].tobytes())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def blobs(tmp_path_factory) -> Path:
+    """A folder of two easy classes with eight images each."""
+    return _write_blobs(tmp_path_factory.mktemp("blobs"))
+
+
+@pytest.fixture
+def write_blobs():
+    """The function that draws such a folder: (folder, names of the classes)."""
+    return _write_blobs
+
+
+@pytest.fixture(scope="session")
+def digits_run(tmp_path_factory) -> Path:
+    """The folder of a short training of LeNet-5 on the digits, through the command line."""
+    folder = tmp_path_factory.mktemp("runs") / "digits"
+    line = ["train", "classification/lenet5_digits", "--trainer.max_epochs", "3", "--out", str(folder)]
+    assert main(line) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def digit_files(tmp_path_factory) -> Path:
+    """Twelve digits as PNG files, in two folders."""
+    from foveal.core.images import write_image
+    from foveal.datasets import open_dataset
+
+    folder = tmp_path_factory.mktemp("digit_files")
+    digits = open_dataset("digits", None, split="test", fractions=(0.65, 0.10, 0.25), seed=0)
+    for index in range(12):
+        sample = digits[index]
+        target = folder / ("first" if index < 6 else "second") / f"{index:02d}_is_{sample['label']}.png"
+        target.parent.mkdir(exist_ok=True)
+        write_image(target, sample["image"])
+    return folder
