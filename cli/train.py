@@ -64,7 +64,7 @@ def _train(recipe: Recipe, folder: Path, *, overwrite: bool, resume: bool) -> in
 
     pl.seed_everything(recipe.seed, verbose=False)
     data = open_data(recipe)
-    task = task_class(recipe.task)(
+    task = task_class(recipe.task).build(
         recipe.model,
         class_names=data.class_names,
         class_counts=data.class_counts,

@@ -20,7 +20,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from .checkpoint import AtomicCheckpointIO, find_checkpoint, read_checkpoint
-from .data import DataModule, require_images
+from .data import DataModule, Split, require_images
 from .errors import Interrupted, MachineError, NumericalError, UsageError
 from .options import TrainerOptions
 from .plots import plot_curves
@@ -69,7 +69,7 @@ def fit(
 
 
 def test(
-    task: Task, data: DataModule, options: TrainerOptions, split: str, folder: Path | None = None
+    task: Task, data: DataModule, options: TrainerOptions, split: Split, folder: Path | None = None
 ) -> dict[str, float]:
     """The metrics of `task` on the images of `split`; its plots go to `folder` where one is given."""
     quiet()

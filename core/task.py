@@ -18,14 +18,15 @@ from .options import OptimizerOptions, ScheduleOptions
 from .transforms import Transform
 from .types import Batch, Prediction, Preprocessing
 
+_STEPS_BETWEEN_CHECKS = 50  # looks at a GPU's loss
+
 
 class Task(pl.LightningModule):
     """One backbone, one head, and what a task does with their output.
 
     A subclass says `name`, `metric` (the entry of `compute_metrics` that picks the best checkpoint: the higher the
-    better) and `OPTIONS` (the dataclass of its recipes' `model` section), and answers `losses`, `evaluate`,
-    `compute_metrics`, `predict`, `draw` and `transform`. Its constructor takes (options, *, class_names,
-    preprocessing).
+    better) and `OPTIONS` (the dataclass of its recipes' `model` section), and answers `build`, `losses`, `evaluate`,
+    `compute_metrics`, `predict`, `draw` and `transform`.
     """
 
     name: ClassVar[str]
@@ -58,6 +59,18 @@ class Task(pl.LightningModule):
         self.register_buffer("std", _per_channel(preprocessing["std"]), persistent=False)
 
     # What a task answers.
+
+    @classmethod
+    def build(
+        cls,
+        options: Any,
+        *,
+        class_names: Sequence[str],
+        preprocessing: Preprocessing,
+        class_counts: Sequence[int] | None = None,
+    ) -> "Task":
+        """The task of a recipe's `model` section and of what its data set says; `class_counts` serves training alone."""
+        raise NotImplementedError
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Scalars that are summed and minimised, by name."""
@@ -180,7 +193,7 @@ class Task(pl.LightningModule):
         entry = checkpoint["foveal"]
         try:
             options = cls.OPTIONS(**_nested(cls.OPTIONS, {**entry["model"], "weights": None}))
-            task = cls(options, class_names=entry["class_names"], preprocessing=entry["preprocessing"])
+            task = cls.build(options, class_names=entry["class_names"], preprocessing=entry["preprocessing"])
             task.load_state_dict(checkpoint["state_dict"])
         except (RuntimeError, TypeError, KeyError, ValueError) as error:
             reason = " ".join(str(error).split())[:300]
@@ -194,9 +207,8 @@ class Task(pl.LightningModule):
         self.log_dict({f"{phase}/{name}": value for name, value in self.last_metrics.items()})
 
     def _check_finite(self, loss: torch.Tensor, batch: Batch) -> None:
-        # On a GPU the look costs a wait for the device, so it is taken when a log entry is due, and before a
-        # checkpoint.
-        if loss.is_cuda and self.global_step % self.trainer.log_every_n_steps:
+        # On a GPU the look costs a wait for the device: it is taken now and then, and before each checkpoint.
+        if loss.is_cuda and self.global_step % _STEPS_BETWEEN_CHECKS:
             return
         if not torch.isfinite(loss):
             raise NumericalError(

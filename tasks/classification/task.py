@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from torch import nn
 from torchvision.transforms import v2
 
 from ...backbones.weights import read_linear_classifier
@@ -56,6 +57,18 @@ class ClassificationTask(Task):
         self.top_k = 5  # classes that `predict` names
         self._mixers = self._build_mixers()
         self._start_head_from_file()
+
+    @classmethod
+    def build(
+        cls,
+        options: ClassificationOptions,
+        *,
+        class_names: Sequence[str],
+        preprocessing: Preprocessing,
+        class_counts: Sequence[int] | None = None,
+    ) -> "ClassificationTask":
+        """The task of a recipe: the constructor, as every task has it."""
+        return cls(options, class_names=class_names, preprocessing=preprocessing, class_counts=class_counts)
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Cross-entropy, smoothed and weighted as the options say."""
@@ -131,6 +144,7 @@ class ClassificationTask(Task):
         if self.options.weights is None:
             return
         linear = self.head.linear
+        assert isinstance(linear, nn.Linear)
         published = read_linear_classifier(self.options.weights, self.options.backbone)
         if published is not None and published[0].shape == linear.weight.shape:
             with torch.no_grad():
