@@ -52,8 +52,9 @@ def parse_recipe(name: str, overrides: list[tuple[str, str]]) -> Recipe:
         raise UsageError(f"{path}: the entry 'task' is missing; give one of {', '.join(TASKS)}.")
     model = options_class(task)
     _check_names(values, Recipe, {"model": model}, where=f"{path}: ")
+    _check_registries(values)
     recipe = _check_types(values, model, path)
-    _check_choices(recipe)
+    _check_numbers(recipe)
     return recipe
 
 
@@ -147,11 +148,17 @@ def _check_types(values: dict[str, Any], model: type, path: Path) -> Recipe:
     return Recipe(**{entry.name: checked[entry.name] for entry in fields(Recipe)})
 
 
-def _check_choices(recipe: Recipe) -> None:
-    if (backbone := getattr(recipe.model, "backbone", None)) is not None and backbone not in list_backbones():
+def _check_registries(values: dict[str, Any]) -> None:
+    # Before the types, because it needs no jsonargparse: a misspelt name is the commonest mistake, and answers at once.
+    backbone = values.get("model", {}).get("backbone")
+    if isinstance(backbone, str) and backbone not in list_backbones():
         raise unknown("backbone", backbone, list_backbones(), "`foveal list backbones` shows them all.")
-    if recipe.data.format not in FORMATS:
-        raise unknown("data format", recipe.data.format, FORMATS, "`foveal list datasets` shows them all.")
+    stored = values.get("data", {}).get("format")
+    if isinstance(stored, str) and stored not in FORMATS:
+        raise unknown("data format", stored, FORMATS, "`foveal list datasets` shows them all.")
+
+
+def _check_numbers(recipe: Recipe) -> None:
     positive = {
         "data.size": recipe.data.size,
         "data.batch_size": recipe.data.batch_size,

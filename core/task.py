@@ -69,7 +69,7 @@ class Task(pl.LightningModule):
         preprocessing: Preprocessing,
         class_counts: Sequence[int] | None = None,
     ) -> "Task":
-        """The task of a recipe's `model` section and of what its data set says; `class_counts` serves training alone."""
+        """The task of a recipe's `model` section and of what its data set says; `class_counts` is for training."""
         raise NotImplementedError
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
