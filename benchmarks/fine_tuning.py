@@ -18,17 +18,8 @@ def main(data: str, weights: str, options: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name, start in (("from the file", weights), ("from random numbers", "null")):
             run = Path(folder) / name.split()[-1]
-            foveal(
-                "train",
-                "classification/mobilenet_v2_folder",
-                "--data.root",
-                data,
-                "--model.weights",
-                start,
-                *options,
-                "--out",
-                run,
-            )
+            recipe = ["train", "classification/mobilenet_v2_folder", "--data.root", data]
+            foveal(*recipe, "--model.weights", start, "--out", run, *options)
             metrics = json.loads(foveal("evaluate", run, "--json"))
             print(f"{name:<20} top1 {100 * metrics['top1']:.1f} % of {metrics['images']} test images", flush=True)
 
