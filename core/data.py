@@ -55,6 +55,7 @@ class DataModule(pl.LightningDataModule):
         super().__init__()
         self.options = options
         self.seed = seed
+        self.start = (0, 0)  # of a resumed run: its epoch, and how many batches of it were already used
         self._open_split = open_split
         self._datasets: dict[str, Dataset] = {}
 
@@ -77,10 +78,8 @@ class DataModule(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         """Shuffled and augmented; a resumed epoch goes on behind the batches that it has already had."""
         dataset = self.dataset("train")
-        sampler = _EpochSampler(len(dataset), self.seed)
-        if self.trainer is not None:
-            progress = self.trainer.fit_loop.epoch_loop.batch_progress.current
-            sampler.resume(self.trainer.current_epoch, progress.ready * self.options.batch_size)
+        epoch, batches = self.start
+        sampler = _EpochSampler(len(dataset), self.seed, epoch, skip=batches * self.options.batch_size)
         return self._loader(_Prepared(dataset, self.transform(self.options.augment), self.seed), sampler)
 
     def val_dataloader(self) -> DataLoader:
@@ -152,23 +151,24 @@ class _Draw(NamedTuple):
 
 
 class _EpochSampler(Sampler[_Draw]):
-    """A permutation that depends on (seed, epoch) alone. Lightning calls `set_epoch` before each epoch."""
+    """A permutation that depends on (seed, epoch) alone; the first `skip` images of the first epoch are left out.
 
-    def __init__(self, length: int, seed: int) -> None:
+    Lightning calls `set_epoch` before each epoch, but in a resumed run only after the workers have begun to read: the
+    first epoch must be known from the start.
+    """
+
+    def __init__(self, length: int, seed: int, epoch: int = 0, *, skip: int = 0) -> None:
         self.length = length
         self.seed = seed
-        self.epoch = 0
-        self._resumed = (0, 0)  # epoch, and how many of its images were already used
+        self.epoch = epoch
+        self._first = (epoch, skip)
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
-    def resume(self, epoch: int, used: int) -> None:
-        self._resumed = (epoch, used)
-
     def __iter__(self) -> Iterator[_Draw]:
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
-        skip = self._resumed[1] if self.epoch == self._resumed[0] else 0
+        skip = self._first[1] if self.epoch == self._first[0] else 0
         return (_Draw(self.epoch, int(index)) for index in order[skip:])
 
     def __len__(self) -> int:

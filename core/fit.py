@@ -47,7 +47,7 @@ def fit(
     for split in ("train", "val"):
         require_images(split, data.dataset(split))
     if resume is not None:
-        read_checkpoint(resume)  # a foreign or damaged file ends here, not in the middle of Lightning
+        data.start = _position(read_checkpoint(resume))
     table = MetricsTable(folder)
     trainer = build_trainer(
         options,
@@ -186,7 +186,14 @@ class SafeStop(Callback):
         self._stop_if_asked()
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
-        """Stop here if a signal came."""
+        """Stop here if a signal came; a resumed run begins this validation anew."""
+        if self._signal is not None:
+            # What Lightning takes for a stop in the middle of a step, after which it repeats the validation.
+            progress = trainer.fit_loop.epoch_loop.val_loop.batch_progress
+            progress.increment_completed()
+            progress.increment_ready()
+            progress.increment_started()
+            progress.current.reset()
         self._stop_if_asked()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
@@ -214,6 +221,15 @@ class _FiniteCheckpoint(ModelCheckpoint):
                 "optimizer.clip_norm. The checkpoints of the run are from before."
             )
         super()._save_checkpoint(trainer, filepath)
+
+
+def _position(checkpoint: dict[str, Any]) -> tuple[int, int]:
+    """The epoch that a resumed run goes on with, and how many of its batches were already used."""
+    loops = checkpoint["loops"]["fit_loop"]
+    epochs = loops["epoch_progress"]["current"]
+    if epochs["ready"] == epochs["processed"]:  # between two epochs
+        return epochs["processed"], 0
+    return epochs["processed"], loops["epoch_loop.batch_progress"]["current"]["ready"]
 
 
 def _checkpoints(task: Task, folder: Path) -> list[Callback]:
