@@ -74,7 +74,7 @@ def test(
     """The metrics of `task` on the images of `split`; its plots go to `folder` where one is given."""
     quiet()
     require_images(split, data.dataset(split))
-    trainer = build_trainer(options, folder, callbacks=[], plugins=[], logger=False)
+    trainer = build_trainer(options, folder, callbacks=[EpochProgress()], logger=False)
     trainer.test(task, dataloaders=data.evaluation_loader(split), verbose=False)
     if folder is not None:
         for name, write in task.plots().items():
