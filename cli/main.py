@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> int:
         print(f"foveal: {message}", file=sys.stderr)
         return code
     except KeyboardInterrupt:
-        print("foveal: Stopped by Ctrl-C; nothing of this step was saved.", file=sys.stderr)
+        print("foveal: Stopped by Ctrl-C; what was written until then stays.", file=sys.stderr)
         return Interrupted.exit_code
     finally:
         if before is not None:

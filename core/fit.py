@@ -4,10 +4,7 @@ A run folder holds `recipe.yaml` (resolved), `metrics.csv` (a row an epoch), `be
 and the task's own plots, and TensorBoard's files where that is installed.
 """
 
-import csv
 import logging
-import signal
-import time
 import warnings
 from dataclasses import asdict
 from importlib.util import find_spec
@@ -16,14 +13,14 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from .callbacks import MetricsTable, SafeStop, checkpoints
 from .checkpoint import AtomicCheckpointIO, find_checkpoint, read_checkpoint
 from .data import DataModule, Split, require_images
-from .errors import Interrupted, MachineError, NumericalError, UsageError
+from .errors import Interrupted, MachineError, UsageError
 from .options import TrainerOptions
-from .plots import plot_curves
 from .progress import EpochProgress
 from .task import Task
 
@@ -48,17 +45,18 @@ def fit(
         require_images(split, data.dataset(split))
     if resume is not None:
         data.start = _position(read_checkpoint(resume))
-    table = MetricsTable(folder)
     trainer = build_trainer(
         options,
         folder,
-        callbacks=[*_checkpoints(task, folder), table, SafeStop(folder), EpochProgress()],
+        callbacks=[*checkpoints(folder, f"val/{task.metric}"), MetricsTable(folder), SafeStop(folder), EpochProgress()],
         plugins=[AtomicCheckpointIO()],
         logger=TensorBoardLogger(folder, name="", version="tensorboard") if find_spec("tensorboard") else False,
         gradient_clip_val=clip_norm or None,
     )
     try:
         trainer.fit(task, datamodule=data, ckpt_path=resume and str(find_checkpoint(resume)))
+    except SystemExit as error:  # what Lightning makes of the second Ctrl-C
+        raise Interrupted(f"Stopped at once; {folder}/last.ckpt is from before the step under way.") from error
     except torch.OutOfMemoryError as error:
         raise MachineError(
             f"The device's memory is too small for data.batch_size {data.options.batch_size}; halve it, and set "
@@ -114,145 +112,6 @@ def quiet() -> None:
         warnings.filterwarnings("ignore", message)
 
 
-class MetricsTable(Callback):
-    """`metrics.csv`, one row an epoch, and the plots; rows of a resumed run are kept."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.rows: list[dict[str, float]] = []
-        self._began = 0.0
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the clock here too: an epoch that a resumed run goes on with does not start again."""
-        self._began = time.perf_counter()
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the clock of the epoch."""
-        self._began = time.perf_counter()
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Add the row, write the table anew."""
-        row = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
-        row |= {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
-        row |= {"lr": trainer.optimizers[0].param_groups[0]["lr"], "seconds": time.perf_counter() - self._began}
-        self.rows.append(row)
-        if trainer.is_global_zero:
-            _write_table(self.folder / "metrics.csv", self.rows)
-
-    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Draw the curves."""
-        if trainer.is_global_zero and self.rows:
-            plot_curves(self.rows, self.folder / "curves.png")
-
-    def state_dict(self) -> dict[str, Any]:
-        """The rows so far, as plain values for the checkpoint."""
-        return {"rows": self.rows}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on below the rows of the checkpoint."""
-        self.rows = list(state_dict["rows"])
-
-
-class SafeStop(Callback):
-    """Ctrl-C and SIGTERM end the run after the step under way, with `last.ckpt` saved.
-
-    A second Ctrl-C ends it at once. Lightning itself ends a SIGTERM with exit code 0, and saves nothing.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "last.ckpt"
-        self._signal: signal.Signals | None = None
-        self._before: dict[signal.Signals, Any] = {}
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take over the two signals, from Lightning too; and save once, so that there is always something to go on
-        from.
-
-        A folder or a disk that cannot hold a checkpoint is found here, and not after hours.
-        """
-        if not self.path.exists():
-            trainer.save_checkpoint(self.path)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._note)
-
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Give them back."""
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before = {}
-
-    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
-        """Stop here if a signal came."""
-        self._stop_if_asked()
-
-    def on_validation_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
-        """Stop here if a signal came; a resumed run begins this validation anew."""
-        if self._signal is not None:
-            # What Lightning takes for a stop in the middle of a step, after which it repeats the validation.
-            progress = trainer.fit_loop.epoch_loop.val_loop.batch_progress
-            progress.increment_completed()
-            progress.increment_ready()
-            progress.increment_started()
-            progress.current.reset()
-        self._stop_if_asked()
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Save the state that an interrupted run can go on from."""
-        if isinstance(exception, Interrupted) and _is_finite(pl_module):
-            trainer.save_checkpoint(self.path)
-
-    def _note(self, number: int, _frame: Any) -> None:
-        if self._signal is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self._signal = signal.Signals(number)
-
-    def _stop_if_asked(self) -> None:
-        if self._signal is not None:
-            raise Interrupted(f"Stopped by {self._signal.name}; the run is saved in {self.path}: go on with --resume.")
-
-
-class _FiniteCheckpoint(ModelCheckpoint):
-    """Never replaces a good checkpoint by one with NaN or infinite weights."""
-
-    def _save_checkpoint(self, trainer: pl.Trainer, filepath: str) -> None:
-        if not _is_finite(trainer.lightning_module):
-            raise NumericalError(
-                f"The weights are no longer finite after epoch {trainer.current_epoch + 1}; lower optimizer.lr or set "
-                "optimizer.clip_norm. The checkpoints of the run are from before."
-            )
-        super()._save_checkpoint(trainer, filepath)
-
-
-def _position(checkpoint: dict[str, Any]) -> tuple[int, int]:
-    """The epoch that a resumed run goes on with, and how many of its batches were already used."""
-    loops = checkpoint["loops"]["fit_loop"]
-    epochs = loops["epoch_progress"]["current"]
-    if epochs["ready"] == epochs["processed"]:  # between two epochs
-        return epochs["processed"], 0
-    return epochs["processed"], loops["epoch_loop.batch_progress"]["current"]["ready"]
-
-
-def _checkpoints(task: Task, folder: Path) -> list[Callback]:
-    common: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False, "auto_insert_metric_name": False}
-    best = _FiniteCheckpoint(
-        filename="best", monitor=f"val/{task.metric}", mode="max", save_weights_only=True, **common
-    )
-    last = _FiniteCheckpoint(filename="last", every_n_epochs=1, save_on_train_epoch_end=True, **common)
-    return [best, last]
-
-
-def _is_finite(module: torch.nn.Module) -> bool:
-    return all(bool(torch.isfinite(values).all()) for values in module.state_dict().values())
-
-
-def _write_table(path: Path, rows: list[dict[str, float]]) -> None:
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
-
-
 def prepare_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
     """Make the run's folder, before any work, and try to write to it.
 
@@ -270,3 +129,12 @@ def prepare_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
                 (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise MachineError(f"{folder}: cannot be written ({error.strerror}); give another --out.") from error
+
+
+def _position(checkpoint: dict[str, Any]) -> tuple[int, int]:
+    """The epoch that a resumed run goes on with, and how many of its batches were already used."""
+    loops = checkpoint["loops"]["fit_loop"]
+    epochs = loops["epoch_progress"]["current"]
+    if epochs["ready"] == epochs["processed"]:  # between two epochs
+        return epochs["processed"], 0
+    return epochs["processed"], loops["epoch_loop.batch_progress"]["current"]["ready"]

@@ -19,8 +19,8 @@ import yaml
 
 from foveal.cli.main import main
 from foveal.configs import list_recipes
+from foveal.core.callbacks import SafeStop
 from foveal.core.checkpoint import read_checkpoint
-from foveal.core.fit import SafeStop
 
 DIGITS = ["train", "classification/lenet5_digits"]
 FAST = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "4"]
