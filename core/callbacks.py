@@ -66,7 +66,7 @@ class SafeStop(Callback):
         self._before: dict[signal.Signals, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save once, so that there is always something to go on from, and take over the two signals, from Lightning too.
+        """Save once, so that there is always something to go on from, and take over the two signals.
 
         A folder or a disk that cannot hold a checkpoint is found here, and not after hours.
         """
@@ -125,7 +125,7 @@ class FiniteCheckpoint(ModelCheckpoint):
 
 
 def checkpoints(folder: Path, monitor: str) -> list[Callback]:
-    """`best.ckpt`, the weights of the epoch with the highest `monitor`, and `last.ckpt`, all that a resumed run needs."""
+    """`best.ckpt`, the weights of the epoch with the highest `monitor`, and `last.ckpt`, all to go on from."""
     common: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False, "auto_insert_metric_name": False}
     best = FiniteCheckpoint(filename="best", monitor=monitor, mode="max", save_weights_only=True, **common)
     last = FiniteCheckpoint(filename="last", every_n_epochs=1, save_on_train_epoch_end=True, **common)
