@@ -1,10 +1,11 @@
 """`foveal evaluate CKPT`: the metrics of a checkpoint on a data set, by default on the test images of its own."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import MachineError, UsageError
+from ..core.errors import MachineError, ModelFileError, UsageError
 from .main import CommandParser
 
 
@@ -16,12 +17,19 @@ def run(arguments: list[str]) -> int:
     parser.add_argument(
         "--data.format", dest="format", metavar="NAME", help="how it is stored, if otherwise than in training"
     )
-    parser.add_argument("--split", choices=("train", "val", "test"), default="test")
+    parser.add_argument(
+        "--split",
+        choices=("train", "val", "test", "all"),
+        default="test",
+        help="which images (default: test); all: every image of a set without splits of its own",
+    )
     parser.add_argument("--batch-size", type=int, metavar="N", help="images a step (default: as in training)")
-    parser.add_argument("--device", choices=("auto", "cpu", "gpu", "mps"), default="auto")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "gpu", "mps"), default="auto")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write metrics.json and plots there too")
     parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
     given = parser.parse_args(arguments)
+    if given.batch_size is not None and given.batch_size < 1:
+        raise UsageError(f"--batch-size is {given.batch_size}; it must be 1 or more.")
     if not Path(given.checkpoint).exists():
         raise UsageError(f"{given.checkpoint}: there is no such checkpoint.")
     metrics = _evaluate(given)
@@ -46,17 +54,23 @@ def _evaluate(given: Any) -> dict[str, Any]:
     recipe = _recipe_of(task, given, Recipe)
     data = open_data(recipe)
     data.transform = task.transform
-    names = data.dataset(given.split).class_names
-    if names != task.class_names:
+    split = "test" if given.split == "all" else given.split
+    dataset = data.dataset(split)
+    if dataset.class_names != task.class_names:
         raise DataError(
-            f"{recipe.data.root}: its classes are {_short(names)}, but the checkpoint knows "
+            f"{recipe.data.root}: its classes are {_short(dataset.class_names)}, but the checkpoint knows "
             f"{_short(task.class_names)}; evaluate it on a data set with the same class names."
         )
-    metrics: dict[str, Any] = dict(
-        test(task, data, TrainerOptions(accelerator=given.device), given.split, given.out),
-        images=len(data.dataset(given.split)),
-    )
-    metrics |= {"split": given.split, "checkpoint": str(given.checkpoint), "per_class": task.per_class()}
+    if given.root is None and given.format is None and data.fingerprints() != task.fingerprints:
+        print(
+            "foveal: The data set is not what it was in training: if its splits are drawn, they are drawn anew, and "
+            "this score may count images that were trained on.",
+            file=sys.stderr,
+        )
+    device = TrainerOptions(accelerator="gpu" if given.device == "cuda" else given.device)
+    metrics: dict[str, Any] = dict(test(task, data, device, split, given.out))
+    metrics |= {"images": len(dataset), "split": given.split, "checkpoint": str(given.checkpoint)}
+    metrics["per_class"] = task.per_class()
     if given.out is not None:
         (given.out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     return metrics
@@ -71,7 +85,13 @@ def _recipe_of(task: Any, given: Any, recipe_class: type) -> Any:
     saved |= {key: value for key, value in (("root", given.root), ("format", given.format)) if value is not None}
     if given.batch_size:
         saved["batch_size"] = given.batch_size
-    return recipe_class(task=task.name, model=task.options, seed=task.recipe.get("seed", 0), data=DataOptions(**saved))
+    if given.split == "all":
+        saved["splits"] = (0.0, 0.0, 1.0)
+    try:
+        options = DataOptions(**saved)
+    except TypeError as error:
+        raise ModelFileError(f"{given.checkpoint}: its recipe was edited or damaged ({error}).") from error
+    return recipe_class(task=task.name, model=task.options, seed=task.recipe.get("seed", 0), data=options)
 
 
 def _make_folder(folder: Path) -> None:
@@ -83,6 +103,7 @@ def _make_folder(folder: Path) -> None:
 
 def _print_table(metrics: dict[str, Any]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     print(f"{metrics['checkpoint']} on {metrics['images']} {metrics['split']} images")
@@ -93,7 +114,7 @@ def _print_table(metrics: dict[str, Any]) -> None:
         if isinstance(value, float):
             table.add_row(name.replace("_", " "), f"{value:.4f}")
     for name, value in metrics["per_class"].items():
-        table.add_row(f"class {name}", "no image" if value is None else f"{value:.4f}")
+        table.add_row(escape(f"class {name}"), "no image" if value is None else f"{value:.4f}")
     Console().print(table)
 
 

@@ -37,6 +37,7 @@ def _is_weight(name: str) -> bool:
 
 def _print_table(entry: dict[str, Any]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     names = entry["class_names"]
@@ -53,5 +54,5 @@ def _print_table(entry: dict[str, Any]) -> None:
     }
     table = Table(show_header=False)
     for name, value in rows.items():
-        table.add_row(name, str(value))
+        table.add_row(name, escape(str(value)))
     Console().print(table)

@@ -5,6 +5,7 @@ second.
 """
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -36,6 +37,9 @@ def entry_point() -> NoReturn:
 def main(arguments: list[str]) -> int:
     """Run one command line (without the program's name) and return its exit code; never raises, but with --debug."""
     debug = "--debug" in arguments
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a class name may hold what the terminal cannot show
     arguments = [argument for argument in arguments if argument != "--debug"]
     before = _stop_on_sigterm()
     try:
@@ -100,8 +104,9 @@ def _explain(error: Exception) -> tuple[int, str]:
     if isinstance(error, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains when it flushes
         return 0, "the reader of the output went away."
-    if isinstance(error, MemoryError):
-        return 4, "The machine's memory is too small; give a smaller --data.batch_size or --batch-size."
+    if isinstance(error, MemoryError) or name == "OutOfMemoryError":  # the latter torch's, of a GPU
+        again = "halve --data.batch_size and double --trainer.accumulate_grad_batches, or halve --batch-size"
+        return 4, f"The memory is too small; {again}."
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename else ""
         return 4, f"{place}{error.strerror or error}."
@@ -111,7 +116,7 @@ def _explain(error: Exception) -> tuple[int, str]:
 
 def _stop_on_sigterm() -> Any:
     def stop(_number: int, _frame: Any) -> NoReturn:
-        raise Interrupted("Stopped by SIGTERM before there was anything to save; run the same command again.")
+        raise Interrupted("Stopped by SIGTERM; what was written until then stays: start again with --overwrite.")
 
     try:
         return signal.signal(signal.SIGTERM, stop)

@@ -22,13 +22,17 @@ def run(arguments: list[str]) -> int:
     parser.add_argument(
         "--num-workers", type=int, metavar="N", help="processes that read images (default: by the cores)"
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N, gpu or mps")
     parser.add_argument("--max-bad", type=int, default=0, metavar="N", help="unreadable files that are still a success")
     parser.add_argument("--overwrite", action="store_true", help="replace the results in --out")
     given = parser.parse_args(arguments)
-    for name, value in (("--top-k", given.top_k), ("--batch-size", given.batch_size)):
-        if value < 1:
-            raise UsageError(f"{name} is {value}; it must be 1 or more.")
+    for name, value, least in (
+        ("top-k", given.top_k, 1),
+        ("batch-size", given.batch_size, 1),
+        ("max-bad", given.max_bad, 0),
+    ):
+        if value < least:
+            raise UsageError(f"--{name} is {value}; it must be {least} or more.")
     if not Path(given.checkpoint).exists():
         raise UsageError(f"{given.checkpoint}: there is no such checkpoint.")
     return _predict(given)
@@ -38,21 +42,20 @@ def _predict(given: Any) -> int:
     from ..core.images import IMAGE_SUFFIXES
     from ..core.inputs import find_images
 
-    inputs = find_images(given.paths, IMAGE_SUFFIXES)
+    inputs = find_images(given.paths, IMAGE_SUFFIXES, leave_out=given.out)
     from ..core.fit import quiet
-    from ..core.predict import predict_files
+    from ..core.predict import find_device, predict_files
     from ..core.writers import FolderWriter
     from ..tasks import load
 
     quiet()
+    device = find_device(given.device)
     task = load(given.checkpoint)
     if hasattr(task, "top_k"):
         task.top_k = given.top_k
     began = time.perf_counter()
     with FolderWriter(given.out, draw=task.draw if given.draw else None, overwrite=given.overwrite) as writer:
-        predict_files(
-            task, inputs, writer, batch_size=given.batch_size, num_workers=given.num_workers, device=given.device
-        )
+        predict_files(task, inputs, writer, batch_size=given.batch_size, num_workers=given.num_workers, device=device)
     seconds = time.perf_counter() - began
     rate = f"{len(inputs) / seconds:.0f} images/s"
     print(

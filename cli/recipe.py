@@ -1,22 +1,18 @@
-"""From a recipe file and `--section.entry value` options to checked options of every section. Imports no torch.
+"""From a recipe file and `--section.entry value` options to checked options of every section. Imports no torch."""
 
-Names are checked first, here, against the dataclasses that say what a section may hold; then jsonargparse checks the
-types. A recipe holds names and plain values only: an entry such as `class_path`, which would import what a file says,
-is an unknown name.
-"""
-
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import yaml
 
-from ..backbones.catalogue import list_backbones
 from ..configs import find_recipe
-from ..core.errors import UsageError, unknown
+from ..core.errors import UsageError
 from ..core.options import DataOptions, OptimizerOptions, ScheduleOptions, TrainerOptions
-from ..datasets import FORMATS
 from ..tasks import TASKS, options_class
+from .checks import check_names, check_ranges, check_registries, check_types, make_parser, type_of
+
+_TEXT = (str, str | None)
 
 
 @dataclass
@@ -41,49 +37,69 @@ class Recipe:
 def parse_recipe(name: str, overrides: list[tuple[str, str]]) -> Recipe:
     """The recipe called `name` (or the file of that name) with the options of the command line, checked.
 
-    Raises UsageError with the file, the entry, what came, and what is allowed.
+    Raises UsageError with the file or the option, the entry, what came, and what is allowed.
     """
     path = find_recipe(name)
     values = _read_yaml(path)
-    for key, text in overrides:
-        _set(values, key, text)
-    task = values.get("task")
+    task = dict(overrides).get("task", values.get("task"))
     if not isinstance(task, str):
         raise UsageError(f"{path}: the entry 'task' is missing; give one of {', '.join(TASKS)}.")
-    model = options_class(task)
-    _check_names(values, Recipe, {"model": model}, where=f"{path}: ")
-    _check_registries(values)
-    recipe = _check_types(values, model, path)
-    _check_numbers(recipe)
-    return recipe
+    types = _types(task)
+    for key, text in overrides:
+        _set(values, key, text, type_of(key, types))
+    given = {key for key, _ in overrides}
+    check_names(values, types, lambda key: "" if key in given else f"{path}: ")
+    check_registries(task, values)
+    checked = check_types(values, types, lambda key: f"--{key}" if key in given else f"{path}: {key}")
+    check_ranges(checked)
+    return Recipe(**checked)
 
 
 def options_help(name: str) -> str:
     """All entries of the recipe's sections, as the options that set them, with types, defaults and meanings."""
-    path = find_recipe(name)
-    values = _read_yaml(path)
-    parser = _parser(options_class(values.get("task", "")))
+    values = _read_yaml(find_recipe(name))
+    parser = make_parser(_types(values.get("task", "")))
     parser.prog = f"foveal train {name}"
-    parser.set_defaults(_flat({key: value for key, value in values.items() if key != "task"}))
+    parser.set_defaults(flat(values))
     return parser.format_help()
+
+
+def flat(values: dict[str, Any], above: str = "") -> dict[str, Any]:
+    """The entries of nested sections under dotted names: {"data": {"size": 32}} to {"data.size": 32}."""
+    entries: dict[str, Any] = {}
+    for key, value in values.items():
+        entries |= flat(value, f"{above}{key}.") if isinstance(value, dict) else {above + key: value}
+    return entries
+
+
+def _types(task: str) -> dict[str, Any]:
+    """What a recipe of `task` may hold: its entries, and the dataclasses of its sections."""
+    return {
+        "task": str,
+        "seed": int,
+        "model": options_class(task),
+        "data": DataOptions,
+        "optimizer": OptimizerOptions,
+        "schedule": ScheduleOptions,
+        "trainer": TrainerOptions,
+    }
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "it is not UTF-8 text"
+        problem = getattr(error, "problem", None) or "it is not UTF-8 text, or nested without end"
         raise UsageError(f"{path}{place}: not valid YAML ({problem}).") from error
     if not isinstance(values, dict):
-        raise UsageError(
-            f"{path}: a recipe is a mapping of sections (task, model, data, ...), not {type(values).__name__}."
-        )
-    return values
+        kind = type(values).__name__
+        raise UsageError(f"{path}: a recipe is a mapping of sections (task, model, data, ...), not {kind}.")
+    return {key: {} if value is None else value for key, value in values.items()}  # `model:` alone is an empty section
 
 
-def _set(values: dict[str, Any], key: str, text: str) -> None:
+def _set(values: dict[str, Any], key: str, text: str, kind: Any) -> None:
     *sections, last = key.split(".")
     for section in sections:
         values = values.setdefault(section, {})
@@ -91,95 +107,10 @@ def _set(values: dict[str, Any], key: str, text: str) -> None:
             raise UsageError(
                 f"--{key}: '{section}' is a value, not a section; `foveal train RECIPE --help` shows the entries."
             )
+    if kind in _TEXT:  # as it stands: a folder may be called `photos #2` or `2024-01-01`
+        values[last] = None if text == "null" else text
+        return
     try:
         values[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise UsageError(f"--{key}: '{text}' is not a valid value.") from error
-
-
-def _check_names(values: dict[str, Any], options: type, types: dict[str, type], where: str, above: str = "") -> None:
-    hints = get_type_hints(options) | types
-    known = [entry.name for entry in fields(options)]
-    for key, value in values.items():
-        full = f"{above}{key}"
-        if key not in known:
-            error = unknown("entry", full, [above + name for name in known])
-            raise UsageError(f"{where}{error}")
-        section = hints[key]
-        if isinstance(section, type) and is_dataclass(section):
-            if not isinstance(value, dict):
-                names = ", ".join(entry.name for entry in fields(section))
-                raise UsageError(f"{where}'{full}' is a section and holds entries ({names}), not the value {value!r}.")
-            _check_names(value, section, {}, where, above=f"{full}.")
-
-
-def _parser(model: type) -> Any:
-    from jsonargparse import ArgumentParser, set_parsing_settings
-
-    # Nothing here has a class for a type, so nothing is ever imported; this keeps it so if that should change.
-    set_parsing_settings(
-        import_path_denylist=["*"], import_path_allowlist=["foveal"], instantiate_subclass_spec_in_any=False
-    )
-    parser = ArgumentParser(exit_on_error=False, default_env=False)
-    parser.add_argument("--task", type=str, help="what to learn")
-    parser.add_argument(
-        "--seed", type=int, default=0, help="start of all random numbers: the same seed gives the same run"
-    )
-    sections = (
-        ("model", model),
-        ("data", DataOptions),
-        ("optimizer", OptimizerOptions),
-        ("schedule", ScheduleOptions),
-        ("trainer", TrainerOptions),
-    )
-    for name, options in sections:
-        parser.add_class_arguments(options, name)
-    return parser
-
-
-def _check_types(values: dict[str, Any], model: type, path: Path) -> Recipe:
-    from jsonargparse import ArgumentError
-
-    parser = _parser(model)
-    try:
-        checked = parser.instantiate(parser.parse_object(values))
-    except (ArgumentError, TypeError, ValueError) as error:
-        raise UsageError(f"{path}: {_one_line(error)}") from error
-    return Recipe(**{entry.name: checked[entry.name] for entry in fields(Recipe)})
-
-
-def _check_registries(values: dict[str, Any]) -> None:
-    # Before the types, because it needs no jsonargparse: a misspelt name is the commonest mistake, and answers at once.
-    backbone = values.get("model", {}).get("backbone")
-    if isinstance(backbone, str) and backbone not in list_backbones():
-        raise unknown("backbone", backbone, list_backbones(), "`foveal list backbones` shows them all.")
-    stored = values.get("data", {}).get("format")
-    if isinstance(stored, str) and stored not in FORMATS:
-        raise unknown("data format", stored, FORMATS, "`foveal list datasets` shows them all.")
-
-
-def _check_numbers(recipe: Recipe) -> None:
-    positive = {
-        "data.size": recipe.data.size,
-        "data.batch_size": recipe.data.batch_size,
-        "optimizer.lr": recipe.optimizer.lr,
-        "trainer.max_epochs": recipe.trainer.max_epochs,
-    }
-    for name, value in positive.items():
-        if value <= 0:
-            raise UsageError(f"{name} is {value}; it must be above 0.")
-    splits = recipe.data.splits
-    if any(share < 0 for share in splits) or abs(sum(splits) - 1) > 1e-6:
-        raise UsageError(f"data.splits is {list(splits)}; give three shares (train, val, test) whose sum is 1.")
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text.removeprefix("error: ").replace('Parser key "', "entry '").replace('":', "':", 1)
-
-
-def _flat(values: dict[str, Any], above: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{above}{key}.") if isinstance(value, dict) else {above + key: value}
-    return flat

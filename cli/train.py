@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..configs import find_recipe, list_recipes
-from ..core.errors import UsageError
+from ..core.errors import MissingSplit, UsageError
 from .main import CommandParser
-from .recipe import Recipe, options_help, parse_recipe
+from .recipe import Recipe, flat, options_help, parse_recipe
 
 if TYPE_CHECKING:
-    from ..core.data import DataModule
+    from ..core.data import DataModule, Split
+    from ..core.task import Task
 
 _EPILOG = """Every entry of a recipe is an option too: --data.root DIR, --model.backbone NAME, --trainer.max_epochs N
 ...
@@ -41,6 +42,8 @@ def run(arguments: list[str]) -> int:
     if given.recipe is None:
         parser.error("RECIPE is missing")
     recipe = parse_recipe(given.recipe, overrides)
+    if given.resume and given.overwrite:
+        raise UsageError("--resume goes on with a run and --overwrite replaces it; give one of them.")
     if given.print_config:
         print(_yaml(recipe), end="")
         return 0
@@ -48,58 +51,105 @@ def run(arguments: list[str]) -> int:
         raise UsageError(
             f"--resume: there is no last.ckpt in {given.out or '--out'}; give the folder of a run that was stopped."
         )
+    if recipe.data.root is not None:  # the checkpoint names it, and may be used from any folder
+        recipe.data.root = str(Path(recipe.data.root).expanduser().absolute())
     folder = given.out or _free_folder(find_recipe(given.recipe).stem)
     return _train(recipe, folder, overwrite=given.overwrite, resume=given.resume)
 
 
 def _train(recipe: Recipe, folder: Path, *, overwrite: bool, resume: bool) -> int:
-    from ..core.fit import fit, prepare_folder, quiet
+    _refuse_folder_in_data(folder, recipe)
+    from ..core.fit import clear_folder, fit, prepare_folder, quiet
 
     quiet()
     prepare_folder(folder, overwrite=overwrite, resume=resume)
     import lightning.pytorch as pl
 
+    pl.seed_everything(recipe.seed, verbose=False)
+    data = open_data(recipe)
+    held_out = _held_out_split(data)
+    task = _build_task(recipe, data)
+    counts = {split: len(data.dataset(split)) for split in ("train", "val")}
+    last = folder / "last.ckpt" if resume else None
+    if last is not None:
+        _refuse_another_run(last, task)
+    if overwrite:
+        clear_folder(folder)
+    (folder / "recipe.yaml").write_text(_yaml(recipe), encoding="utf-8")
+    print(
+        f"{counts['train']} images to train, {counts['val']} to validate, {len(data.class_names)} classes; "
+        f"run in {folder}"
+    )
+    fit(task, data, recipe.trainer, folder, clip_norm=recipe.optimizer.clip_norm, resume=last)
+    _report(task, data, recipe, folder, held_out)
+    return 0
+
+
+def _build_task(recipe: Recipe, data: "DataModule") -> "Task":
     from ..core.data import preprocessing
     from ..tasks import task_class
 
-    pl.seed_everything(recipe.seed, verbose=False)
-    data = open_data(recipe)
     task = task_class(recipe.task).build(
         recipe.model,
         class_names=data.class_names,
         class_counts=data.class_counts,
         preprocessing=preprocessing(recipe.data),
     )
-    task.recipe = recipe.as_dict()
+    task.recipe, task.fingerprints = recipe.as_dict(), data.fingerprints()
     task.optimizer_options, task.schedule_options = recipe.optimizer, recipe.schedule
     data.transform = task.transform
-    counts = {split: len(data.dataset(split)) for split in ("train", "val")}
-    print(
-        f"{counts['train']} images to train, {counts['val']} to validate, {len(data.class_names)} classes; "
-        f"run in {folder}"
-    )
-    (folder / "recipe.yaml").write_text(_yaml(recipe), encoding="utf-8")
-    last = folder / "last.ckpt" if resume else None
-    fit(task, data, recipe.trainer, folder, clip_norm=recipe.optimizer.clip_norm, resume=last)
-    _report(task, data, recipe, folder)
-    return 0
+    return task
 
 
-def _report(task, data: "DataModule", recipe: Recipe, folder: Path) -> None:
-    # The best weights on the images that had no say in training, once, at the end.
-    from ..core.errors import DataError
-    from ..core.fit import test
-
+def _held_out_split(data: "DataModule") -> "Split":
+    # Opened before the training: a broken test split must not come out after hours.
     try:
         data.dataset("test")
-        split = "test"
-    except DataError:
-        split = "val"
-    metrics = test(task, data, recipe.trainer, split, folder)
-    value = metrics[task.metric]
+    except MissingSplit:
+        return "val"
+    return "test"
+
+
+def _report(task: "Task", data: "DataModule", recipe: Recipe, folder: Path, split: "Split") -> None:
+    # The best weights, once, on images that had no say in training.
+    from ..core.fit import test
+
+    value = test(task, data, recipe.trainer, split, folder)[task.metric]
     print(
         f"Done: {task.metric} {100 * value:.2f} % on {len(data.dataset(split))} {split} images; checkpoints in {folder}"
     )
+
+
+def _refuse_folder_in_data(folder: Path, recipe: Recipe) -> None:
+    root = recipe.data.root
+    if root is not None and Path(root).is_dir() and folder.resolve().is_relative_to(Path(root).resolve()):
+        raise UsageError(
+            f"{folder}: a run within data.root ({root}) would be taken for images; give an --out outside of it."
+        )
+
+
+def _refuse_another_run(last: Path, task: "Task") -> None:
+    # A run goes on only as itself: other classes would be learnt under the old numbers, and another draw of the splits
+    # would train on what was held out.
+    from ..core.checkpoint import read_checkpoint
+
+    saved = read_checkpoint(last)["foveal"]
+    before, now = flat(saved["recipe"]), flat(task.recipe)
+    free = ("trainer.", "data.num_workers", "data.root", "model.weights")
+    changes = [
+        f"{key} was {before.get(key)!r} and is {now.get(key)!r}"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key) and not key.startswith(free)
+    ]
+    if saved["class_names"] != task.class_names:
+        changes.append("the classes are others")
+    elif saved.get("fingerprints") != task.fingerprints:
+        changes.append("the images or their labels have changed")
+    if changes:
+        raise UsageError(
+            f"--resume: this is not the run in {last.parent} ({'; '.join(changes)}); give the same recipe and data, or "
+            "begin another run."
+        )
 
 
 def open_data(recipe: Recipe) -> "DataModule":
@@ -107,13 +157,10 @@ def open_data(recipe: Recipe) -> "DataModule":
     from ..core.data import DataModule
     from ..datasets import open_dataset
 
-    opener = partial(_open_split, open_dataset, recipe)
-    return DataModule(opener, recipe.data, seed=recipe.seed)
-
-
-def _open_split(open_dataset, recipe: Recipe, split: str):
     options = recipe.data
-    return open_dataset(options.format, options.root, split=split, fractions=tuple(options.splits), seed=recipe.seed)
+    common = {"fractions": tuple(options.splits), "seed": recipe.seed}
+    opener = partial(open_dataset, options.format, options.root, **common)
+    return DataModule(lambda split: opener(split=split), options, seed=recipe.seed)
 
 
 def _split_overrides(arguments: list[str]) -> tuple[list[str], list[tuple[str, str]]]:

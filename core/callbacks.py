@@ -22,6 +22,11 @@ class MetricsTable(Callback):
         self.folder = folder
         self.rows: list[dict[str, float]] = []
         self._began = 0.0
+        self._validated = False
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Note that this epoch has metrics of its own."""
+        self._validated = True
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock here too: an epoch that a resumed run goes on with does not start again."""
@@ -34,7 +39,12 @@ class MetricsTable(Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Add the row, write the table anew."""
         row = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
-        row |= {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
+        row |= {
+            name: float(value)
+            for name, value in sorted(trainer.callback_metrics.items())
+            if self._validated or not name.startswith("val/")  # Lightning keeps those of the last validation
+        }
+        self._validated = False
         row |= {"lr": trainer.optimizers[0].param_groups[0]["lr"], "seconds": time.perf_counter() - self._began}
         self.rows.append(row)
         if trainer.is_global_zero:
@@ -82,9 +92,10 @@ class SafeStop(Callback):
             signal.signal(number, handler)
         self._before = {}
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
-        """Stop here if a signal came."""
-        self._stop_if_asked()
+    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Stop here if a signal came, unless gradients wait to be used, or the epoch ends here: validation follows."""
+        if (batch_idx + 1) % trainer.accumulate_grad_batches == 0 and not trainer.is_last_batch:
+            self._stop_if_asked()
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
         """Stop here if a signal came; a resumed run begins this validation anew."""
@@ -98,8 +109,12 @@ class SafeStop(Callback):
         self._stop_if_asked()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Save the state that an interrupted run can go on from."""
-        if isinstance(exception, Interrupted) and _is_finite(pl_module):
+        """Save the state that an interrupted run can go on from.
+
+        A signal to all processes of a run also ends the loader's workers, and so reaches this one as their error.
+        """
+        stopped = isinstance(exception, Interrupted) or (self._signal and isinstance(exception, RuntimeError))
+        if stopped and _is_finite(pl_module):
             trainer.save_checkpoint(self.path)
 
     def _note(self, number: int, _frame: Any) -> None:
@@ -108,8 +123,14 @@ class SafeStop(Callback):
         self._signal = signal.Signals(number)
 
     def _stop_if_asked(self) -> None:
+        if (error := self.interruption()) is not None:
+            raise error
+
+    def interruption(self) -> Interrupted | None:
+        """The error that a signal asks for, if one came."""
         if self._signal is not None:
-            raise Interrupted(f"Stopped by {self._signal.name}; the run is saved in {self.path}: go on with --resume.")
+            return Interrupted(f"Stopped by {self._signal.name}; the run is saved in {self.path}: go on with --resume.")
+        return None
 
 
 class FiniteCheckpoint(ModelCheckpoint):
@@ -122,6 +143,15 @@ class FiniteCheckpoint(ModelCheckpoint):
                 "optimizer.clip_norm. The checkpoints of the run are from before."
             )
         super()._save_checkpoint(trainer, filepath)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the best score so far, also where the run's folder was moved: Lightning would forget it."""
+        moved = {name: self._here(state_dict[name]) for name in ("best_model_path", "kth_best_model_path")}
+        best = {self._here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, **moved, "best_k_models": best, "dirpath": self.dirpath})
+
+    def _here(self, path: str) -> str:
+        return str(Path(self.dirpath or ".") / Path(path).name) if path else path
 
 
 def checkpoints(folder: Path, monitor: str) -> list[Callback]:

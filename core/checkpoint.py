@@ -15,6 +15,17 @@ from lightning.pytorch.plugins.io import CheckpointIO
 
 from .errors import MachineError, ModelFileError, UsageError
 
+# What the entry `foveal` must hold.
+_ENTRY = {
+    "task": str,
+    "model": dict,
+    "class_names": list,
+    "preprocessing": dict,
+    "recipe": dict,
+    "metrics": dict,
+    "epoch": int,
+    "versions": dict,
+}
 FORMAT = 1  # of the `foveal` entry; a reader refuses what is newer than itself
 
 
@@ -30,11 +41,18 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             f"{path}: this is no checkpoint of foveal's (it has no 'foveal' entry); give one that `foveal train` "
             "wrote, or pass a file of weights as --model.weights to `foveal train`."
         )
-    missing = {"task", "model", "class_names", "preprocessing"} - contents["foveal"].keys()
-    if contents["foveal"].get("format") != FORMAT or missing:
+    entry = contents["foveal"]
+    if entry.get("format") != FORMAT:
         raise ModelFileError(
-            f"{path}: its format is {contents['foveal'].get('format')!r}, and this version of foveal reads {FORMAT}; "
-            "use the version that wrote it."
+            f"{path}: its format is {entry.get('format')!r}, and this version of foveal reads {FORMAT}; use the "
+            "version that wrote it."
+        )
+    wrong = [name for name, kind in _ENTRY.items() if not isinstance(entry.get(name), kind)]
+    wrong += [] if isinstance(contents.get("state_dict"), dict) else ["state_dict"]
+    if wrong or not all(isinstance(name, str) for name in entry["class_names"]):
+        names = ", ".join(wrong or ["class_names"])
+        raise ModelFileError(
+            f"{path}: its entry {names} is missing or of another type; the file was edited or damaged."
         )
     return contents
 
@@ -99,7 +117,7 @@ def _load(path: Path) -> Any:
     except PermissionError as error:
         raise MachineError(f"{path}: permission to read it was denied.") from error
     except Exception as error:
-        if "Weights only load failed" in str(error) and "invalid load key" not in str(error):
+        if "Weights only load failed" in str(error) and _is_pickle(path):
             raise ModelFileError(
                 f"{path}: refused, since reading it would run code or make objects other than tensors and plain "
                 "values; ask its author for a file of weights alone."
@@ -109,6 +127,12 @@ def _load(path: Path) -> Any:
             f"{path}: not a readable checkpoint ({size:,} bytes; truncated, damaged, or another kind of file); "
             "copy it again."
         ) from error
+
+
+def _is_pickle(path: Path) -> bool:
+    # torch writes zip files, and wrote bare pickles of protocol 2; everything else never was a checkpoint.
+    with path.open("rb") as file:
+        return file.read(2) in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -41,6 +41,10 @@ class Dataset(Protocol):
         """A Sample whose image is still uint8 (H, W, 3)."""
         ...
 
+    def fingerprint(self) -> str:
+        """A digest that is another one when an image is added, removed, renamed or labelled anew."""
+        ...
+
 
 class DataModule(pl.LightningDataModule):
     """Loaders for train, val and test; says the classes, so that nobody has to.
@@ -55,7 +59,7 @@ class DataModule(pl.LightningDataModule):
         super().__init__()
         self.options = options
         self.seed = seed
-        self.start = (0, 0)  # of a resumed run: its epoch, and how many batches of it were already used
+        self.start: tuple[int, int] = (0, 0)  # of a resumed run: its epoch, and the batches of it that were used
         self._open_split = open_split
         self._datasets: dict[str, Dataset] = {}
 
@@ -74,6 +78,10 @@ class DataModule(pl.LightningDataModule):
     def class_counts(self) -> list[int]:
         """Training images of each class."""
         return np.bincount(self.dataset("train").labels, minlength=len(self.class_names)).tolist()
+
+    def fingerprints(self) -> dict[str, str]:
+        """Digests of the images and labels of train and val: what tells a run's data from any other."""
+        return {split: self.dataset(split).fingerprint() for split in ("train", "val")}
 
     def train_dataloader(self) -> DataLoader:
         """Shuffled and augmented; a resumed epoch goes on behind the batches that it has already had."""
@@ -101,6 +109,8 @@ class DataModule(pl.LightningDataModule):
             batch_size=self.options.batch_size,
             sampler=sampler,
             num_workers=workers,
+            # Batch normalisation cannot work on a single image: a last batch of one is left out of an epoch.
+            drop_last=sampler is not None and len(dataset) % self.options.batch_size == 1 and len(dataset) > 1,
             collate_fn=_collate_or_error,
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
@@ -129,7 +139,8 @@ def number_of_workers(wanted: int | None) -> int:
         if wanted < 0:
             raise UsageError(f"data.num_workers is {wanted}; it must be 0 (read in this process) or more.")
         return wanted
-    return min(8, len(os.sched_getaffinity(0)) - 1)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # not on macOS
+    return min(8, cores - 1)
 
 
 def limit_threads(_worker: int) -> None:

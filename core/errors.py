@@ -27,6 +27,10 @@ class DataError(FovealError):
     exit_code = 3
 
 
+class MissingSplit(DataError):
+    """A data set with splits of its own that lacks the one asked for."""
+
+
 class MachineError(FovealError):
     """The environment: disk, memory, permission, device."""
 

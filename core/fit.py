@@ -5,6 +5,7 @@ and the task's own plots, and TensorBoard's files where that is installed.
 """
 
 import logging
+import shutil
 import warnings
 from dataclasses import asdict
 from importlib.util import find_spec
@@ -45,10 +46,11 @@ def fit(
         require_images(split, data.dataset(split))
     if resume is not None:
         data.start = _position(read_checkpoint(resume))
+    stop = SafeStop(folder)
     trainer = build_trainer(
         options,
         folder,
-        callbacks=[*checkpoints(folder, f"val/{task.metric}"), MetricsTable(folder), SafeStop(folder), EpochProgress()],
+        callbacks=[*checkpoints(folder, f"val/{task.metric}"), MetricsTable(folder), stop, EpochProgress()],
         plugins=[AtomicCheckpointIO()],
         logger=TensorBoardLogger(folder, name="", version="tensorboard") if find_spec("tensorboard") else False,
         gradient_clip_val=clip_norm or None,
@@ -57,13 +59,11 @@ def fit(
         trainer.fit(task, datamodule=data, ckpt_path=resume and str(find_checkpoint(resume)))
     except SystemExit as error:  # what Lightning makes of the second Ctrl-C
         raise Interrupted(f"Stopped at once; {folder}/last.ckpt is from before the step under way.") from error
-    except torch.OutOfMemoryError as error:
-        raise MachineError(
-            f"The device's memory is too small for data.batch_size {data.options.batch_size}; halve it, and set "
-            "trainer.accumulate_grad_batches to 2 for the same gradient."
-        ) from error
-    if (folder / "best.ckpt").exists():  # a run too short for a validation has none
-        task.load_state_dict(read_checkpoint(folder / "best.ckpt")["state_dict"])
+    except RuntimeError as error:
+        raise stop.interruption() or error from None
+    if not (folder / "best.ckpt").exists():  # a run too short for a validation
+        trainer.save_checkpoint(folder / "best.ckpt", weights_only=True)
+    task.load_state_dict(read_checkpoint(folder / "best.ckpt")["state_dict"])
 
 
 def test(
@@ -82,9 +82,13 @@ def test(
 
 def build_trainer(options: TrainerOptions, folder: Path | None, **extra: Any) -> pl.Trainer:
     """Lightning's Trainer from plain values; raises MachineError where the wanted device is not there."""
+    values = asdict(options)
+    if threads := values.pop("threads"):
+        torch.set_num_threads(threads)
     try:
         return pl.Trainer(
-            **asdict(options),
+            **values,
+            devices=1,
             default_root_dir=folder,
             enable_progress_bar=any(isinstance(callback, EpochProgress) for callback in extra["callbacks"]),
             enable_model_summary=False,
@@ -93,7 +97,7 @@ def build_trainer(options: TrainerOptions, folder: Path | None, **extra: Any) ->
             **extra,
         )
     except Exception as error:  # Lightning's MisconfigurationException, RuntimeError, ValueError, by kind of device
-        wanted = f"trainer.accelerator {options.accelerator}, devices {options.devices}, precision {options.precision}"
+        wanted = f"trainer.accelerator {options.accelerator} with trainer.precision {options.precision}"
         raise MachineError(f"This machine cannot run {wanted}: {' '.join(str(error).split())}") from error
 
 
@@ -108,8 +112,13 @@ def quiet() -> None:
         ".*have overridden `on_before_batch_transfer`.*",
         ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
         ".*ModelCheckpoint.*redundant.*",
+        ".*modules in eval mode.*",  # frozen stages are
     ):
         warnings.filterwarnings("ignore", message)
+
+
+# What a run leaves in its folder; `--overwrite` removes it all.
+_LEFT = ("recipe.yaml", "best.ckpt", "last.ckpt", "metrics.csv", "curves.png", "confusion.png")
 
 
 def prepare_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
@@ -124,11 +133,15 @@ def prepare_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
         probe = folder / ".writable"
         probe.touch()
         probe.unlink()
-        if overwrite and not resume:
-            for name in ("best.ckpt", "last.ckpt", "metrics.csv", "recipe.yaml"):
-                (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise MachineError(f"{folder}: cannot be written ({error.strerror}); give another --out.") from error
+
+
+def clear_folder(folder: Path) -> None:
+    """Remove what another run left, once it is sure that a new one will begin."""
+    for name in _LEFT:
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / "tensorboard", ignore_errors=True)
 
 
 def _position(checkpoint: dict[str, Any]) -> tuple[int, int]:

@@ -22,71 +22,96 @@ class Input(NamedTuple):
     name: str
 
 
-def find_images(arguments: Sequence[str], suffixes: frozenset[str]) -> list[Input]:
-    """The image files that `arguments` mean, each once, in a stable order.
+def find_images(arguments: Sequence[str], suffixes: frozenset[str], leave_out: str | Path | None = None) -> list[Input]:
+    """The image files that `arguments` mean, each once, in a stable order; no two have the same name for results.
 
-    A file is taken whatever its suffix; a folder is searched for `suffixes` (lower case, with dot) at any depth; a glob
-    (`*`, `?`, `[]`, `**`) is expanded; `@list.txt` is a file with one path a line. Raises UsageError for a path that
-    does not exist, DataError where there is no image at all.
+    A file is taken whatever its suffix; a folder is searched for `suffixes` (lower case, with dot) at any depth, but
+    for the folder `leave_out`; a glob (`*`, `?`, `[]`, `**`) is expanded; `@list.txt` is a file with one path a line,
+    each of which gets an answer, be it there or not. Raises UsageError for an argument that does not exist, DataError
+    where there is no image at all.
     """
-    found: dict[str, Input] = {}
+    hidden = os.path.realpath(leave_out) if leave_out is not None else None
+    found: dict[str, str] = {}
     for argument in arguments:
-        for image in _expand(argument, suffixes):
-            found.setdefault(os.path.realpath(image.path), image)
+        for path in _expand(argument, suffixes, hidden):
+            found.setdefault(os.path.realpath(path), path)
     if not found:
         raise DataError(
             f"{', '.join(arguments)}: no image in there; foveal takes files that end in {' '.join(sorted(suffixes))}."
         )
-    return list(found.values())
+    # One folder is mirrored; of several arguments, the names keep what tells them apart.
+    root = arguments[0] if len(arguments) == 1 and os.path.isdir(arguments[0]) else os.curdir
+    taken: set[str] = set()
+    return [Input(path, _unique(_below_root(path, root), taken)) for path in found.values()]
 
 
-def walk_images(folder: str, suffixes: frozenset[str]) -> Iterator[str]:
-    """Image files below `folder`, sorted within each folder; hidden files and litter left out, loops of links cut."""
-    yield from _walk(folder, suffixes, (os.path.realpath(folder),))
+def walk_images(folder: str, suffixes: frozenset[str], leave_out: str | None = None) -> Iterator[str]:
+    """Image files below `folder`, sorted within each folder; hidden files and litter left out, loops of links cut.
+
+    A link to a file within `folder` is left out too: the file itself is met. `leave_out`: the real path of a folder
+    that is not entered.
+    """
+    yield from _walk(folder, suffixes, (os.path.realpath(folder),), leave_out)
 
 
-def _walk(folder: str, suffixes: frozenset[str], above: tuple[str, ...]) -> Iterator[str]:
+def _walk(folder: str, suffixes: frozenset[str], above: tuple[str, ...], leave_out: str | None) -> Iterator[str]:
     folders = []
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         if entry.name.startswith(".") or entry.name in LITTER:
             continue
         if entry.is_dir():
             folders.append(entry.path)
-        elif os.path.splitext(entry.name)[1].lower() in suffixes:
+        elif os.path.splitext(entry.name)[1].lower() in suffixes and not _links_into(entry, above[0]):
             yield entry.path
     for path in folders:
         real = os.path.realpath(path)
-        if real not in above:
-            yield from _walk(path, suffixes, (*above, real))
+        if real not in above and real != leave_out:
+            yield from _walk(path, suffixes, (*above, real), leave_out)
 
 
-def _expand(argument: str, suffixes: frozenset[str]) -> Iterator[Input]:
+def _links_into(entry: os.DirEntry, root: str) -> bool:
+    return entry.is_symlink() and os.path.isfile(entry) and os.path.realpath(entry).startswith(root + os.sep)
+
+
+def _expand(argument: str, suffixes: frozenset[str], hidden: str | None) -> Iterator[str]:
     if argument.startswith("@") and not os.path.lexists(argument):
         for line in _read_list(Path(argument[1:])):
-            yield from _expand(line, suffixes)
+            yield from walk_images(line, suffixes, hidden) if os.path.isdir(line) else (line,)
     elif os.path.isdir(argument):
-        for path in walk_images(argument, suffixes):
-            yield Input(path, os.path.relpath(path, argument))
+        yield from walk_images(argument, suffixes, hidden)
     elif os.path.lexists(argument):
-        yield Input(argument, _below_root(argument))
+        yield argument
     elif has_magic(argument):
         matches = sorted(glob(argument, recursive=True))
-        for path in matches:
-            yield from _expand(path, suffixes)
         if not matches:
             raise UsageError(f"{argument}: no file matches this pattern (looked from {Path.cwd()}).")
+        for path in matches:
+            if not os.path.isdir(path):
+                yield path
+            elif "**" not in argument:  # which has matched what is inside already
+                yield from walk_images(path, suffixes, hidden)
     else:
         raise UsageError(f"{argument}: there is no such file or folder (looked from {Path.cwd()}).")
 
 
 def _read_list(path: Path) -> list[str]:
     try:
-        lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
     except OSError as error:
         raise UsageError(f"{path}: the list of images cannot be read ({error.strerror}).") from error
     return [line.strip() for line in lines if line.strip()]
 
 
-def _below_root(path: str) -> str:
+def _below_root(path: str, root: str) -> str:
     # A name to write results under: it must stay below the output folder.
-    return os.path.normpath("/" + os.path.relpath(path)).lstrip("/")
+    return os.path.normpath("/" + os.path.relpath(path, root)).lstrip("/")
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    stem, suffix = os.path.splitext(name)
+    number = 1
+    while name in taken:
+        number += 1
+        name = f"{stem}~{number}{suffix}"
+    taken.add(name)
+    return name

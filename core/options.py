@@ -71,15 +71,12 @@ class ScheduleOptions:
 
 @dataclass
 class TrainerOptions:
-    """The part of Lightning's Trainer that plain values can set; the names and meanings are Lightning's.
+    """The part of Lightning's Trainer that plain values can set, on one device; names and meanings are Lightning's.
 
     Args:
         max_epochs: passes over the training images.
         max_steps: stop after this many steps; -1 for no such limit.
         accelerator: auto, cpu, gpu, mps.
-        devices: how many of them: a number or auto.
-        num_nodes: machines that train together.
-        strategy: auto, ddp, fsdp.
         precision: 32-true, 16-mixed or bf16-mixed.
         accumulate_grad_batches: steps whose gradients are added before the weights move.
         check_val_every_n_epoch: epochs from one validation to the next.
@@ -87,14 +84,13 @@ class TrainerOptions:
         limit_val_batches: the same for validation.
         log_every_n_steps: steps from one log entry to the next.
         deterministic: refuse operations whose result may differ from run to run.
+        threads: of a CPU, for the network; all cores by default. Not Lightning's: small networks are as fast with one,
+            and steadier on a busy machine.
     """
 
     max_epochs: int = 20
     max_steps: int = -1
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
-    devices: int | Literal["auto"] = "auto"
-    num_nodes: int = 1
-    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
     precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
     accumulate_grad_batches: int = 1
     check_val_every_n_epoch: int = 1
@@ -102,3 +98,4 @@ class TrainerOptions:
     limit_val_batches: int | float = 1.0
     log_every_n_steps: int = 50
     deterministic: bool = False
+    threads: int | None = None

@@ -1,20 +1,28 @@
 """Pictures for people: captions under images, the curves of a run, a confusion matrix."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+_LARGEST = 2000  # pixels on the longer side of a drawn picture
 BLUE, GREY, INK, PAPER = (47, 108, 163), (225, 229, 233), (28, 33, 38), (255, 255, 255)
 
 
 def draw_caption(image: np.ndarray, names: Sequence[str], shares: Sequence[float]) -> np.ndarray:
     """`image` uint8 RGB (H, W, 3) with a line and a bar below it for each name and its share of 1; uint8 (H', W', 3).
 
-    A small image is enlarged by a whole number, so that its pixels stay squares and the words are readable.
+    A small image is enlarged by a whole number, so that its pixels stay squares and the words are readable; one of more
+    than 2,000 pixels is made smaller.
     """
+    shrink = _LARGEST / max(image.shape[:2])
+    if shrink < 1:
+        height, width = (max(1, round(side * shrink)) for side in image.shape[:2])
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     factor = max(1, -(-240 // max(image.shape[:2])))
     image = np.kron(image, np.ones((factor, factor, 1), np.uint8)) if factor > 1 else image
     line = max(22, round(max(image.shape[:2]) / 24))
@@ -22,7 +30,7 @@ def draw_caption(image: np.ndarray, names: Sequence[str], shares: Sequence[float
     picture = Image.new("RGB", (width, image.shape[0] + line * len(names) + line // 2), PAPER)
     picture.paste(Image.fromarray(image), ((width - image.shape[1]) // 2, 0))
     canvas = ImageDraw.Draw(picture)
-    font = ImageFont.load_default(size=round(line * 0.62))
+    font = _font(round(line * 0.62))
     for row, (name, share) in enumerate(zip(names, shares, strict=True)):
         top = image.shape[0] + line // 4 + row * line
         right = width - line // 4
@@ -67,6 +75,7 @@ def plot_confusion(matrix: torch.Tensor, names: Sequence[str], path: str | Path)
     """
     from matplotlib.figure import Figure
 
+    names = [" ".join(name.split()).replace("$", r"\$") for name in names]  # $ begins mathematics in matplotlib
     counts = matrix.double()
     shares = counts / counts.sum(dim=1, keepdim=True).clamp(min=1)
     side = min(16.0, 3.0 + 0.35 * len(names))
@@ -83,10 +92,20 @@ def plot_confusion(matrix: torch.Tensor, names: Sequence[str], path: str | Path)
         for row, column in np.argwhere(matrix.numpy() > 0):
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(int(matrix[row, column])), ha="center", va="center", fontsize=7, color=colour)
-    figure.savefig(path, dpi=130, bbox_inches="tight")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a script that DejaVu Sans has no letters for is drawn as boxes
+        figure.savefig(path, dpi=130, bbox_inches="tight")
 
 
-def _fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room: float) -> str:
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    # DejaVu Sans comes with matplotlib, and has the letters of most alphabets; Pillow's own font stops at ASCII.
+    from matplotlib import get_data_path
+
+    return ImageFont.truetype(str(Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), size)
+
+
+def _fitting(text: str, font: ImageFont.FreeTypeFont, room: float) -> str:
+    text = " ".join(text.split())
     if font.getlength(text) <= room:
         return text
     while text and font.getlength(text + "…") > room:

@@ -4,14 +4,16 @@ A file that cannot be read is noted and passed over; it never stops the run, and
 another file.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
+import cv2
 import torch
 from torch.utils.data import DataLoader
 
 from .data import collate, limit_threads, number_of_workers, to_tensor
-from .errors import MachineError
+from .errors import MachineError, UsageError
 from .images import ImageError, read_image
 from .inputs import Input
 from .progress import progress_bar
@@ -28,11 +30,11 @@ def predict_files(
     *,
     batch_size: int = 32,
     num_workers: int | None = None,
-    device: str = "auto",
+    device: torch.device,
 ) -> None:
     """Predict `inputs` in their order and hand every one to `writer`, as a prediction or as a failure.
 
-    `device` is auto, cpu, cuda, cuda:N or mps. Raises MachineError where it is not there or its memory is too small.
+    Whatever happens to one file, the others are written.
     """
     loader = DataLoader(
         _Files(inputs, task.transform("none")),  # type: ignore[arg-type]  # a Dataset by its two methods
@@ -42,15 +44,14 @@ def predict_files(
         worker_init_fn=limit_threads,
         pin_memory=torch.cuda.is_available(),
     )
-    target = find_device(device)
-    task = task.to(target).eval()
+    task = task.to(device).eval()
     names = {image.path: image.name for image in inputs}
     with progress_bar() as bar, torch.inference_mode():
         line = bar.add_task("predict", total=len(inputs), rate="")
         for batch, failures in loader:
             if batch is not None:
-                batch["image"] = batch["image"].to(target, non_blocking=True)
-                for prediction in _predict(task, batch, batch_size):
+                batch["image"] = batch["image"].to(device, non_blocking=True)
+                for prediction in task.predict(batch):
                     writer.write(prediction, names[prediction["path"]])
             for failure in failures:
                 writer.fail(failure)
@@ -60,14 +61,20 @@ def predict_files(
 
 
 def find_device(name: str) -> torch.device:
-    """The device of that name; `auto` is the first GPU, or the CPU. Raises MachineError where it is not there."""
+    """The device called auto (the first GPU, or the CPU), cpu, cuda, cuda:N, gpu or mps.
+
+    Raises UsageError for another name, MachineError where the device is not there or can't be used.
+    """
+    if not re.fullmatch(r"auto|cpu|mps|gpu|cuda(:\d+)?", name):
+        raise UsageError(f"--device {name}: give auto, cpu, cuda, cuda:N, gpu or mps.")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        device = torch.device(name)
+        device = torch.device(name.replace("gpu", "cuda"))
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise MachineError(f"--device {name}: this machine has no such device; give auto or cpu.") from error
+        reason = str(error).strip().splitlines()[0]
+        raise MachineError(f"--device {name}: it can't be used here ({reason}); give auto or cpu.") from error
     return device
 
 
@@ -85,20 +92,16 @@ class _Files:
         path = self.inputs[index].path
         try:
             image = read_image(path)
+            prepared = to_tensor(self.transform(image, seed=0))
         except ImageError as error:
             return error
+        except (cv2.error, MemoryError) as error:
+            return ImageError(path, "UNSUPPORTED", f"cannot be made ready for the network ({error})")
         height, width = image.shape[:2]
-        return Sample(image=to_tensor(self.transform(image, seed=0)), path=path, size=(height, width))
+        return Sample(image=prepared, path=path, size=(height, width))
 
 
 def _collate_readable(samples: Sequence[Any]) -> tuple[Batch | None, list[ImageError]]:
     readable = [sample for sample in samples if not isinstance(sample, ImageError)]
     failures = [sample for sample in samples if isinstance(sample, ImageError)]
     return (collate(readable) if readable else None), failures
-
-
-def _predict(task: Task, batch: Batch, batch_size: int) -> list[Any]:
-    try:
-        return task.predict(batch)
-    except torch.OutOfMemoryError as error:
-        raise MachineError(f"The device's memory is too small for --batch-size {batch_size}; halve it.") from error

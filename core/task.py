@@ -54,6 +54,7 @@ class Task(pl.LightningModule):
         self.optimizer_options = OptimizerOptions()
         self.schedule_options = ScheduleOptions()
         self.recipe: dict[str, Any] = {}  # the resolved recipe, where there is one; goes into the checkpoint
+        self.fingerprints: dict[str, str] = {}  # of the data of the run
         self.last_metrics: dict[str, float] = {}  # of the newest validation or test
         self.register_buffer("mean", _per_channel(preprocessing["mean"]), persistent=False)
         self.register_buffer("std", _per_channel(preprocessing["std"]), persistent=False)
@@ -180,6 +181,7 @@ class Task(pl.LightningModule):
             "class_names": self.class_names,
             "preprocessing": dict(self.preprocessing),
             "recipe": self.recipe,
+            "fingerprints": self.fingerprints,
             "metrics": self.last_metrics,
             "epoch": self.current_epoch,
             "versions": versions(),
@@ -200,6 +202,7 @@ class Task(pl.LightningModule):
             raise ModelFileError(f"The checkpoint's weights don't fit the network that it names: {reason}") from error
         task.options.weights = entry["model"].get("weights")
         task.recipe, task.last_metrics = entry.get("recipe", {}), entry.get("metrics", {})
+        task.fingerprints = entry.get("fingerprints", {})
         return task.eval()
 
     def _log_metrics(self, phase: str) -> None:

@@ -5,7 +5,9 @@ read, and `pictures/` mirrors the input with a drawn picture for each image wher
 """
 
 import csv
+import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -53,7 +55,7 @@ class FolderWriter:
         self._csv.writerow(_csv_row(prediction))
         if self._draw is not None:
             # The whole name with its suffix stays, so that a.jpg and a.png do not overwrite each other.
-            target = self.folder / "pictures" / f"{name}.jpg"
+            target = self.folder / "pictures" / _short(f"{name}.jpg")
             target.parent.mkdir(parents=True, exist_ok=True)
             write_image(target, self._draw(read_image(prediction["path"]), prediction))
         self.written += 1
@@ -80,6 +82,15 @@ class FolderWriter:
     def _line(self, file: str, values: Mapping[str, Any]) -> None:
         # ASCII: a name that is not UTF-8 is written as escapes, and reads back as the same name.
         self._files[file].write(json.dumps(values, ensure_ascii=True) + "\n")
+
+
+def _short(name: str) -> str:
+    # File systems take 255 bytes a name: the picture of a longer one is called by its beginning and a hash.
+    folder, file = os.path.split(name)
+    data = os.fsencode(file)
+    if len(data) <= 255:
+        return name
+    return os.path.join(folder, os.fsdecode(data[:200]) + f"~{hashlib.blake2b(data, digest_size=8).hexdigest()}.jpg")
 
 
 def _plain(prediction: Prediction) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from .splits import digest
+
 
 class ImageArrays:
     """Grey images of one size with one label each; see the package for what a data set is.
@@ -30,6 +32,10 @@ class ImageArrays:
             "size": grey.shape,
             "label": int(self.labels[index]),
         }
+
+    def fingerprint(self) -> str:
+        """A digest of pixels, numbers and labels: another one when any of them changes."""
+        return digest([self._images.tobytes(), self._numbers.tobytes()], self.labels)
 
     def subset(self, indices: np.ndarray) -> "ImageArrays":
         """The same data set with the images at `indices` alone, under their old names."""

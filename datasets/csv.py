@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..core.errors import DataError, UsageError
+from ..core.errors import DataError, MissingSplit, UsageError
 from .files import ImageFiles
 from .splits import require_classes, split_train, stratified_split
 
@@ -46,7 +46,7 @@ def open_split(root: str | os.PathLike, *, split: str, fractions: Sequence[float
         dataset = _dataset(file, rows, class_names)
         return dataset.subset(stratified_split(dataset.labels, fractions, seed, class_names)[split])
     if split == "test" and "test" not in given:
-        raise DataError(f"'{file}' has a column split, but no row of it says test: mark the test images.")
+        raise MissingSplit(f"'{file}' has a column split, but no row of it says test: mark the test images.")
     if split == "test" or "val" in given:
         return _dataset(file, [row for row in rows if row.split == split], class_names)
     dataset = _dataset(file, [row for row in rows if row.split == "train"], class_names)

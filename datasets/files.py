@@ -11,6 +11,7 @@ import numpy as np
 from ..core.errors import DataError, UsageError
 from ..core.images import IMAGE_SUFFIXES, read_image
 from ..core.inputs import walk_images
+from .splits import digest
 
 
 class ImageFiles:
@@ -37,6 +38,10 @@ class ImageFiles:
         path = os.fsdecode(self._root + self._paths[index])
         image = read_image(path)
         return {"image": image, "path": path, "size": image.shape[:2], "label": int(self.labels[index])}
+
+    def fingerprint(self) -> str:
+        """A digest of names and labels: another one when an image is added, removed, renamed or labelled anew."""
+        return digest(self._paths.tolist(), self.labels)
 
     def subset(self, indices: np.ndarray) -> "ImageFiles":
         """The same data set with the images at `indices` alone."""

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.errors import DataError
+from ..core.errors import DataError, MissingSplit
 from ..core.images import IMAGE_SUFFIXES
 from .files import ImageFiles, describe_contents, holds_image, images_below, require_folder, subfolders
 from .splits import require_classes, split_train, stratified_split
 
-_VAL_NAMES = ("val", "valid", "validation")
+# What a folder may be called to be a split, in any case: `Train` beside `Test` are no classes.
+_SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
 
 
 def open_split(root: str | os.PathLike, *, split: str, fractions: Sequence[float], seed: int) -> ImageFiles:
@@ -23,33 +24,31 @@ def open_split(root: str | os.PathLike, *, split: str, fractions: Sequence[float
 
     Without train/ in it, all three are drawn from all images. With train/ and no val/ (or valid/, validation/), val is
     drawn from train; other folders beside them are left alone. Images may lie in folders within a class's folder.
-    Raises DataError.
+    Raises DataError, and MissingSplit for a test that is not there.
     """
     folder = require_folder(root)
-    names = subfolders(folder)
-    if "train" not in names:
-        if names and set(names) <= {"test", *_VAL_NAMES}:
-            raise DataError(f"'{folder}' holds {', '.join(names)} and no train: put the training images into train/.")
+    own = {name: _own_folder(folder, name) for name in _SPLITS}
+    if own["train"] is None:
+        if any(own.values()) and set(subfolders(folder)) <= set(own.values()):
+            held = ", ".join(filter(None, own.values()))
+            raise DataError(f"'{folder}' holds {held} and no train: put the training images into train/.")
         dataset = _read(folder, _class_names(folder))
         return dataset.subset(stratified_split(dataset.labels, fractions, seed, dataset.class_names)[split])
-    class_names = _class_names(folder / "train")
-    own = _own_folder(folder, names, split)
-    if own != "train" or _own_folder(folder, names, "val") != "train":
-        return _read(folder / own, class_names, whole=own == "train")
-    dataset = _read(folder / "train", class_names)
+    class_names = _class_names(folder / own["train"])
+    if split == "test" and own["test"] is None:
+        raise MissingSplit(f"'{folder}' has a folder train but none called test: add test/ with one folder per class.")
+    if own["val"] is not None or split == "test":
+        return _read(folder / str(own[split]), class_names, whole=split == "train")
+    dataset = _read(folder / own["train"], class_names)
     return dataset.subset(split_train(dataset.labels, split, fractions, seed, class_names))
 
 
-def _own_folder(folder: Path, names: Sequence[str], split: str) -> str:
-    """The folder that a split's images come from, beside a folder train."""
-    if split == "train":
-        return "train"
-    found = [name for name in (_VAL_NAMES if split == "val" else ("test",)) if name in names]
+def _own_folder(folder: Path, split: str) -> str | None:
+    """The sub-folder that holds a split of its own, if there is one."""
+    found = [name for name in subfolders(folder) if name.lower() in _SPLITS[split]]
     if len(found) > 1:
-        raise DataError(f"'{folder}' holds both {' and '.join(found)}: leave the one that is for validation.")
-    if split == "test" and not found:
-        raise DataError(f"'{folder}' has a folder train but none called test: add test/ with one folder per class.")
-    return found[0] if found else "train"
+        raise DataError(f"'{folder}' holds both {' and '.join(found)}: leave the one that is for {split}.")
+    return found[0] if found else None
 
 
 def _class_names(folder: Path) -> list[str]:

@@ -1,6 +1,7 @@
 """The tasks, by name: each is a folder of its own. Importing this package imports no torch.
 
-A folder `tasks/<name>/` holds `options.py` (the recipe's `model` section, without torch: `OPTIONS`) and `task.py` (the
+A folder `tasks/<name>/` holds `options.py` (the recipe's `model` section, without torch: `OPTIONS`,
+`AUGMENTATIONS`) and `task.py` (the
 Lightning module: `TASK`). Adding a task costs that folder and one line here.
 """
 
@@ -8,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core.errors import unknown
+from ..core.errors import ModelFileError, UsageError, unknown
 
 if TYPE_CHECKING:
     from ..core.task import Task
@@ -21,6 +22,11 @@ TASKS = {
 def options_class(task: str) -> type:
     """The dataclass of the `model` section of `task`'s recipes; raises UsageError where there is no such task."""
     return _module(task, "options").OPTIONS
+
+
+def augmentations(task: str) -> tuple[str, ...]:
+    """What `data.augment` may be for `task`."""
+    return _module(task, "options").AUGMENTATIONS
 
 
 def task_class(task: str) -> "type[Task]":
@@ -38,7 +44,10 @@ def load(path: str | Path) -> "Task":
     from ..core.checkpoint import read_checkpoint
 
     checkpoint = read_checkpoint(path)
-    return task_class(checkpoint["foveal"]["task"]).from_checkpoint(checkpoint)
+    try:
+        return task_class(checkpoint["foveal"]["task"]).from_checkpoint(checkpoint)
+    except (UsageError, ModelFileError) as error:
+        raise ModelFileError(f"{path}: {error}") from error
 
 
 def _module(task: str, name: str) -> Any:

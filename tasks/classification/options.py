@@ -55,3 +55,4 @@ class ClassificationOptions:
 
 
 OPTIONS = ClassificationOptions
+AUGMENTATIONS = ("none", "characters", "photos")  # made in transforms.py

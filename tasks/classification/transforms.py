@@ -1,5 +1,7 @@
 """What is done to an image before a classifier sees it."""
 
+import numpy as np
+
 from ...core.errors import unknown
 from ...core.transforms import A, Transform
 from ...core.types import Preprocessing
@@ -17,10 +19,16 @@ def transform(preprocessing: Preprocessing, augment: str = "none") -> Transform:
 
 def _none(preprocessing: Preprocessing) -> list[A.BasicTransform]:
     size = preprocessing["size"]
-    if preprocessing["resize"] == "squash":
-        return [A.Resize(size, size, area_for_downscale="image")]
-    shorter = round(size / CROP_SHARE)
-    return [A.SmallestMaxSize(shorter, area_for_downscale="image"), A.CenterCrop(size, size)]
+    resize = A.Resize(size, size, area_for_downscale="image")
+    return [A.Lambda(image=_middle, p=1), resize] if preprocessing["resize"] == "crop" else [resize]
+
+
+def _middle(image: np.ndarray, **_: object) -> np.ndarray:
+    # Cut before resizing: the same pixels as the other way round, but an image of 1 x 60,000 stays small.
+    height, width = image.shape[:2]
+    side = max(1, round(CROP_SHARE * min(height, width)))
+    top, left = (height - side) // 2, (width - side) // 2
+    return image[top : top + side, left : left + side]
 
 
 def _characters(preprocessing: Preprocessing) -> list[A.BasicTransform]:

@@ -161,7 +161,7 @@ def test_splits_that_do_not_fit_train(tmp_path):
     (tmp_path / "validation").rename(tmp_path / "other")
     assert f"'{tmp_path}/val/c' is a class that train does not have" in broken(tmp_path, "val")
     assert "none called test: add test/ with one folder per class" in broken(tmp_path, "test")
-    assert "holds test, val and no train" in broken(fill(tmp_path / "x", val__a=1, test__a=1))
+    assert "holds val, test and no train" in broken(fill(tmp_path / "x", val__a=1, test__a=1))
     (tmp_path / "test").mkdir()
     assert f"There is no image in '{tmp_path}/test', only 0 files" in broken(tmp_path, "test")
 

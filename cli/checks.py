@@ -1,0 +1,152 @@
+"""Whether a recipe holds what it may: names, then choices, then types, then ranges. Imports no torch.
+
+`types` says what there may be: an entry's name to its type, or a section's to its dataclass. Names are checked first,
+and here, because that costs nothing; then jsonargparse checks the types. A recipe holds names and plain values only: an
+entry such as `class_path`, which would import what a file says, is an unknown name.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import is_dataclass
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from ..backbones.catalogue import list_backbones
+from ..core.errors import UsageError, unknown
+from ..datasets import FORMATS
+from ..tasks import augmentations
+
+# Lowest and highest of what has a limit that its type does not say.
+_RANGES = {
+    "seed": (0, 2**32 - 1),
+    "model.frozen_stages": (0, 1000),
+    "model.dropout": (0, 0.99),
+    "model.loss.label_smoothing": (0, 0.99),
+    "model.mix.mixup": (0, 100),
+    "model.mix.cutmix": (0, 100),
+    "data.size": (8, 8192),
+    "data.batch_size": (1, 65536),
+    "data.num_workers": (0, 256),
+    "optimizer.lr": (1e-12, 1e30),
+    "optimizer.weight_decay": (0, 1e6),
+    "optimizer.momentum": (0, 0.9999),
+    "optimizer.clip_norm": (0, 1e30),
+    "schedule.warmup_epochs": (0, 1e6),
+    "trainer.max_epochs": (1, 10**6),
+    "trainer.accumulate_grad_batches": (1, 10**6),
+    "trainer.check_val_every_n_epoch": (1, 10**6),
+    "trainer.log_every_n_steps": (1, 10**9),
+    "trainer.threads": (1, 1024),
+}
+
+
+def check_names(
+    values: Mapping[str, Any], types: Mapping[str, Any], where: Callable[[str], str], above: str = ""
+) -> None:
+    """Raise UsageError, with the nearest names, for an entry that there is not; `where` names its place."""
+    for key, value in values.items():
+        full = f"{above}{key}"
+        if key not in types:
+            raise UsageError(f"{where(full)}{unknown('entry', full, [above + name for name in types])}")
+        section = types[key]
+        if isinstance(section, type) and is_dataclass(section):
+            inner = get_type_hints(section)
+            if not isinstance(value, dict):
+                held = ", ".join(inner)
+                raise UsageError(
+                    f"{where(full)}'{full}' is a section and holds entries ({held}), not the value {value!r}."
+                )
+            check_names(value, inner, where, above=f"{full}.")
+
+
+def check_registries(task: str, values: Mapping[str, Any]) -> None:
+    """Raise UsageError for a backbone, a data format or an augmentation that there is not: the commonest mistakes."""
+    choices = (
+        (
+            "backbone",
+            values.get("model", {}).get("backbone"),
+            list_backbones(),
+            "`foveal list backbones` shows them all.",
+        ),
+        ("data format", values.get("data", {}).get("format"), list(FORMATS), "`foveal list datasets` shows them all."),
+        ("augmentation", values.get("data", {}).get("augment"), list(augmentations(task)), "Set data.augment to one."),
+    )
+    for kind, name, known, hint in choices:
+        if isinstance(name, str) and name not in known:
+            raise unknown(kind, name, known, hint)
+
+
+def make_parser(types: Mapping[str, Any]) -> Any:
+    """The parser of a recipe, jsonargparse's."""
+    from jsonargparse import ArgumentParser, set_parsing_settings
+
+    # Nothing here has a class for a type, so nothing is ever imported; this keeps it so if that should change.
+    set_parsing_settings(
+        import_path_denylist=["*"], import_path_allowlist=["foveal"], instantiate_subclass_spec_in_any=False
+    )
+    parser = ArgumentParser(exit_on_error=False, default_env=False)
+    parser.add_argument("--task", type=str, help="what to learn")
+    parser.add_argument("--seed", type=int, default=0, help="start of all random numbers: the same seed, the same run")
+    for name, section in types.items():
+        if isinstance(section, type) and is_dataclass(section):
+            parser.add_class_arguments(section, name)
+    return parser
+
+
+def check_types(values: dict[str, Any], types: Mapping[str, Any], where: Callable[[str], str]) -> dict[str, Any]:
+    """Every entry of a recipe, sections as their dataclasses; raises UsageError for a value of another type."""
+    from jsonargparse import ArgumentError
+
+    parser = make_parser(types)
+    try:
+        checked = parser.instantiate(parser.parse_object(values))
+    except (ArgumentError, TypeError, ValueError) as error:
+        found = re.search(r'[Kk]ey "([\w.]+)"', str(error))
+        key = found.group(1) if found else ""
+        kind = type_of(key, types)
+        if kind is None:
+            raise UsageError(f"{where('recipe')}: {' '.join(str(error).split())}") from error
+        raise UsageError(f"{where(key)} is {_value_of(key, values)!r}; it must be {_describe(kind)}.") from None
+    return {name: checked[name] for name in types}
+
+
+def check_ranges(checked: Mapping[str, Any]) -> None:
+    """Raise UsageError for a number that is out of its range; NaN is out of every one."""
+    for key, (low, high) in _RANGES.items():
+        value = _value_of(key, checked)
+        if value is not None and not low <= value <= high:
+            raise UsageError(f"{key} is {value}; it must be from {low} to {high}.")
+    trainer, splits = checked["trainer"], checked["data"].splits
+    if not all(0 <= share <= 1 for share in splits) or abs(sum(splits) - 1) > 1e-6:
+        raise UsageError(f"data.splits is {list(splits)}; give three shares (train, val, test) whose sum is 1.")
+    if trainer.max_steps != -1 and trainer.max_steps < 1:
+        raise UsageError(f"trainer.max_steps is {trainer.max_steps}; it must be 1 or more, or -1 for no limit.")
+    for name in ("limit_train_batches", "limit_val_batches"):
+        limit = getattr(trainer, name)
+        if not (limit >= 1 if isinstance(limit, int) else 0 < limit <= 1):
+            raise UsageError(f"trainer.{name} is {limit}; give a whole number from 1, or a share above 0.0 up to 1.0.")
+
+
+def type_of(key: str, types: Mapping[str, Any]) -> Any:
+    """The type of the entry `section.entry`; None where there is no such entry."""
+    kind: Any = None
+    for name in key.split("."):
+        kind = types.get(name)
+        types = get_type_hints(kind) if isinstance(kind, type) and is_dataclass(kind) else {}
+    return kind
+
+
+def _value_of(key: str, values: Any) -> Any:
+    for name in key.split("."):
+        values = values.get(name) if isinstance(values, Mapping) else getattr(values, name, None)
+    return values
+
+
+def _describe(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(map(str, get_args(kind)))
+    if get_origin(kind) in (Union, UnionType):
+        return " or ".join(_describe(part) for part in get_args(kind))
+    if get_origin(kind) is tuple:
+        return f"a list of {len(get_args(kind))} numbers"
+    return {int: "a whole number", float: "a number", bool: "true or false", str: "text", NoneType: "null"}[kind]
