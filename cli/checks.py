@@ -97,6 +97,7 @@ def check_types(values: dict[str, Any], types: Mapping[str, Any], where: Callabl
     """Every entry of a recipe, sections as their dataclasses; raises UsageError for a value of another type."""
     from jsonargparse import ArgumentError
 
+    _refuse_nulls(values, types, where)
     parser = make_parser(types)
     try:
         checked = parser.instantiate(parser.parse_object(values))
@@ -134,6 +135,18 @@ def type_of(key: str, types: Mapping[str, Any]) -> Any:
         kind = types.get(name)
         types = get_type_hints(kind) if isinstance(kind, type) and is_dataclass(kind) else {}
     return kind
+
+
+def _refuse_nulls(
+    values: Mapping[str, Any], types: Mapping[str, Any], where: Callable[[str], str], above: str = ""
+) -> None:
+    # jsonargparse takes null for "not given", whatever the type.
+    for key, value in values.items():
+        kind = types[key]
+        if isinstance(value, Mapping):
+            _refuse_nulls(value, get_type_hints(kind), where, above=f"{above}{key}.")
+        elif value is None and NoneType not in get_args(kind):
+            raise UsageError(f"{where(above + key)} is null; it must be {_describe(kind)}.")
 
 
 def _value_of(key: str, values: Any) -> Any:

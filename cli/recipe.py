@@ -12,8 +12,6 @@ from ..core.options import DataOptions, OptimizerOptions, ScheduleOptions, Train
 from ..tasks import TASKS, options_class
 from .checks import check_names, check_ranges, check_registries, check_types, make_parser, type_of
 
-_TEXT = (str, str | None)
-
 
 @dataclass
 class Recipe:
@@ -107,8 +105,8 @@ def _set(values: dict[str, Any], key: str, text: str, kind: Any) -> None:
             raise UsageError(
                 f"--{key}: '{section}' is a value, not a section; `foveal train RECIPE --help` shows the entries."
             )
-    if kind in _TEXT:  # as it stands: a folder may be called `photos #2` or `2024-01-01`
-        values[last] = None if text == "null" else text
+    if kind is str or kind == str | None:  # as it stands: a folder may be called `photos #2` or `2024-01-01`
+        values[last] = None if text == "null" and kind is not str else text
         return
     try:
         values[last] = yaml.safe_load(text)

@@ -109,10 +109,7 @@ class SafeStop(Callback):
         self._stop_if_asked()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Save the state that an interrupted run can go on from.
-
-        A signal to all processes of a run also ends the loader's workers, and so reaches this one as their error.
-        """
+        """Save the state that an interrupted run can go on from, be it for want of the loader's workers."""
         stopped = isinstance(exception, Interrupted) or (self._signal and isinstance(exception, RuntimeError))
         if stopped and _is_finite(pl_module):
             trainer.save_checkpoint(self.path)
@@ -121,6 +118,9 @@ class SafeStop(Callback):
         if self._signal is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self._signal = signal.Signals(number)
+        # A signal to all processes of a run ends the loader's workers too, and torch would raise their death here, in
+        # the middle of whatever is being done: the step under way must end first.
+        self._before.setdefault(signal.SIGCHLD, signal.signal(signal.SIGCHLD, signal.SIG_DFL))
 
     def _stop_if_asked(self) -> None:
         if (error := self.interruption()) is not None:

@@ -49,6 +49,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         )
     wrong = [name for name, kind in _ENTRY.items() if not isinstance(entry.get(name), kind)]
     wrong += [] if isinstance(contents.get("state_dict"), dict) else ["state_dict"]
+    size = entry["preprocessing"].get("size") if "preprocessing" not in wrong else 1
+    wrong += [] if isinstance(size, int) and size > 0 else ["preprocessing.size"]
     if wrong or not all(isinstance(name, str) for name in entry["class_names"]):
         names = ", ".join(wrong or ["class_names"])
         raise ModelFileError(

@@ -58,6 +58,40 @@ def test_wrong_commands_end_with_2(line, parts, capsys, tmp_path):
         fails(capsys, line, 2, *parts)
 
 
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "optimizer.lr=.nan",
+        "optimizer.lr=.inf",
+        "optimizer.lr=-1",
+        "optimizer.momentum=-1",
+        "optimizer.weight_decay=-1",
+        "optimizer.clip_norm=-1",
+        "schedule.warmup_epochs=-1",
+        "model.dropout=2",
+        "model.frozen_stages=99",
+        "model.loss.label_smoothing=5",
+        "model.mix.mixup=-1",
+        "model.backbone=null",
+        "seed=-1",
+        "seed=4294967296",
+        "data.size=4",
+        "data.batch_size=100000000000000000000000",
+        "data.splits=[.nan, 0.5, 0.5]",
+        "trainer.accumulate_grad_batches=0",
+        "trainer.check_val_every_n_epoch=0",
+        "trainer.limit_train_batches=1.5",
+        "trainer.limit_train_batches=0",
+        "trainer.max_steps=0",
+        "trainer.precision=64",
+    ],
+)
+def test_every_number_out_of_its_range_is_named(entry, capsys, tmp_path):
+    name = entry.partition("=")[0]
+    part = "no backbone 'null'" if entry == "model.backbone=null" else name.split(".")[-1]
+    fails(capsys, [*DIGITS, f"--{entry}", "--out", tmp_path / "run"], 2, part)
+
+
 def test_a_recipe_that_is_not_one(capsys, tmp_path):
     path = tmp_path / "recipe.yaml"
     for text, part in (
@@ -134,6 +168,36 @@ def test_model_files_that_are_refused_end_with_6(capsys, tmp_path, digits_run, d
         fails(capsys, ["predict", path, digit_files, "--out", tmp_path / "out"], 6, path)
         fails(capsys, ["evaluate", path], 6, path)
         fails(capsys, [*DIGITS, "--model.weights", path, "--out", tmp_path / "run", "--overwrite"], 6, path)
+
+
+def test_edited_checkpoints_are_refused(capsys, tmp_path, digits_run, digit_files):
+    def edit(part, *path_and_value):
+        *path, last, value = path_and_value
+        contents = torch.load(digits_run / "best.ckpt", weights_only=True)
+        target = contents
+        for key in path:
+            target = target[key]
+        if value is None:
+            del target[last]
+        else:
+            target[last] = value
+        torch.save(contents, tmp_path / "edited.ckpt")
+        fails(
+            capsys,
+            ["predict", tmp_path / "edited.ckpt", digit_files, "--out", tmp_path / "out"],
+            6,
+            "edited.ckpt",
+            part,
+        )
+
+    edit("class_names", "foveal", "class_names", [1, 2])
+    edit("epoch", "foveal", "epoch", "x")
+    edit("state_dict", "state_dict", None)
+    edit("no task 'poetry'", "foveal", "task", "poetry")
+    edit("no backbone 'resnet19'", "foveal", "model", "backbone", "resnet19")
+    edit("size", "foveal", "preprocessing", "size", -3)
+    (tmp_path / "photo.ckpt").write_bytes(next(digit_files.rglob("*.png")).read_bytes())
+    fails(capsys, ["info", tmp_path / "photo.ckpt"], 6, "not a readable checkpoint")
 
 
 def test_a_missing_file_of_weights(capsys, tmp_path):

@@ -126,6 +126,34 @@ def test_a_large_image_is_drawn_at_its_own_size(digits_run, tmp_path):
     assert read_image(picture).shape[1] == 500
 
 
+def test_no_single_file_ends_a_run(digits_run, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name, shape in (
+        ("thin.png", (20000, 1)),
+        ("flat.png", (1, 20000)),
+        (f"{'x' * 250}.png", (9, 9)),
+        ("dot.png", (1, 1)),
+    ):
+        (folder / name).write_bytes(cv2.imencode(".png", np.full((*shape, 3), 99, np.uint8))[1].tobytes())
+    (tmp_path / "list.txt").write_text(f"{folder}\n{tmp_path}/missing.png\n")
+    out = folder / "out"  # below the input: its pictures are no input of the next run
+    for again in ([], ["--overwrite"]):
+        line = ["predict", str(digits_run), f"@{tmp_path}/list.txt", "--out", str(out), "--draw", "--max-bad", "1"]
+        assert main([*line, *again]) == 0
+        assert len(rows(out / "predictions.jsonl")) == 4 == len(list((out / "pictures").rglob("*.jpg")))
+        assert [line["code"] for line in rows(out / "failures.jsonl")] == ["MISSING"]
+
+
+def test_a_caption_holds_letters_beyond_ascii(digits_run):
+    from foveal.core.plots import draw_caption
+
+    image = np.zeros((300, 300, 3), np.uint8)
+    pictures = [draw_caption(image, [name], [0.5]) for name in ("ü", "ñ", "ж", "a\nb")]
+    assert all(not np.array_equal(one, pictures[0]) for one in pictures[1:])
+    assert np.array_equal(pictures[3], draw_caption(image, ["a b"], [0.5]))
+
+
 def test_evaluate_prints_what_training_reported(digits_run, tmp_path, capsys):
     capsys.readouterr()
     assert main(["evaluate", str(digits_run), "--json", "--out", str(tmp_path / "report")]) == 0

@@ -166,10 +166,11 @@ def test_a_loss_that_is_not_finite_ends_with_5_and_a_finite_checkpoint(tmp_path,
     assert all(values.isfinite().all() for values in state.values())
 
 
-def start(folder, *more):
+def start(folder, *more, new_group=False):
     line = [sys.executable, "-m", "foveal", *DIGITS, "--trainer.max_epochs", "200", "--out", str(folder), *more]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(line, env=environment, start_new_session=new_group, **pipes)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -216,6 +217,132 @@ def test_a_stopped_and_resumed_run_ends_with_the_weights_of_a_straight_one(tmp_p
     assert all(torch.equal(first[name], second[name]) for name in second)
     tables = [list(csv.DictReader((tmp_path / run / "metrics.csv").open())) for run in ("resumed", "straight")]
     assert [row["val/top1"] for row in tables[0]] == [row["val/top1"] for row in tables[1]]
+
+
+BLOBS = ["train", "classification/lenet5_digits", "--data.format", "image_folder", "--data.grey", "false"]
+BLOBS += ["--data.batch_size", "4", "--trainer.max_epochs", "1"]
+
+
+@pytest.fixture
+def stopped_run(tmp_path, write_blobs):
+    """A finished run on a folder of its own, as one to go on with: (line without --out, folder of the run)."""
+    write_blobs(tmp_path / "data", names=("cat", "dog"), count=10)
+    line = [*BLOBS, "--data.root", str(tmp_path / "data")]
+    assert main([*line, "--out", str(tmp_path / "run")]) == 0
+    return line, tmp_path / "run"
+
+
+def resume_fails(capsys, line, run, part):
+    before = (run / "recipe.yaml").read_text()
+    capsys.readouterr()
+    assert main([*line, "--out", str(run), "--resume"]) == 2
+    said = capsys.readouterr().err
+    assert "--resume: this is not the run in" in said and part in said
+    assert (run / "recipe.yaml").read_text() == before
+
+
+def test_a_run_is_resumed_only_as_itself(stopped_run, tmp_path, capsys):
+    line, run = stopped_run
+    resume_fails(capsys, [*line, "--optimizer.lr", "9"], run, "optimizer.lr was 0.003 and is 9")
+    resume_fails(capsys, [*line, "--model.backbone", "lenet5_modern"], run, "model.backbone was 'lenet5'")
+    resume_fails(capsys, [*line, "--data.batch_size", "8"], run, "data.batch_size was 4 and is 8")
+    extra = tmp_path / "data" / "cat" / "new.png"
+    extra.write_bytes((tmp_path / "data" / "cat" / "00.png").read_bytes())
+    resume_fails(capsys, line, run, "the images or their labels have changed")
+    extra.unlink()
+    (tmp_path / "data" / "cat").rename(tmp_path / "data" / "zebra")
+    resume_fails(capsys, line, run, "the classes are others")
+    (tmp_path / "data" / "zebra").rename(tmp_path / "data" / "cat")
+    assert main([*line, "--trainer.max_epochs", "2", "--out", str(run), "--resume"]) == 0
+
+
+def test_a_moved_run_keeps_its_best_score(stopped_run, tmp_path):
+    line, run = stopped_run
+    run.rename(tmp_path / "moved")
+    assert main([*line, "--trainer.max_epochs", "2", "--out", str(tmp_path / "moved"), "--resume"]) == 0
+    states = torch.load(tmp_path / "moved" / "last.ckpt", weights_only=True)["callbacks"]
+    (best,) = [state for state in states.values() if state.get("monitor") == "val/top1"]
+    assert list(best["best_k_models"]) == [str(tmp_path / "moved" / "best.ckpt")]
+
+
+def test_evaluate_says_when_the_data_have_changed(stopped_run, tmp_path, capsys):
+    _, run = stopped_run
+    capsys.readouterr()
+    assert main(["evaluate", str(run)]) == 0
+    assert capsys.readouterr().err == ""
+    (tmp_path / "data" / "cat" / "new.png").write_bytes((tmp_path / "data" / "cat" / "00.png").read_bytes())
+    assert main(["evaluate", str(run)]) == 0
+    assert "The data set is not what it was in training" in capsys.readouterr().err
+    assert main(["evaluate", str(run), "--data.root", str(tmp_path / "data"), "--split", "all", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["images"] == 21
+
+
+def test_a_mistake_beside_overwrite_costs_nothing(stopped_run, capsys):
+    line, run = stopped_run
+    before = (run / "best.ckpt").read_bytes()
+    assert main([*line[:-1], "typo", "--out", str(run), "--overwrite"]) == 2
+    assert (run / "best.ckpt").read_bytes() == before
+    assert main([*line, "--out", str(run), "--overwrite", "--resume"]) == 2
+    assert main([*line, "--out", str(run), "--overwrite"]) == 0
+
+
+def test_a_broken_test_split_is_found_before_training(tmp_path, write_blobs, capsys):
+    write_blobs(tmp_path / "train")
+    write_blobs(tmp_path / "test", names=("circle", "triangle"))
+    assert main([*BLOBS, "--data.root", str(tmp_path), "--out", str(tmp_path.parent / "never")]) == 3
+    assert "'triangle'" in capsys.readouterr().err.replace("/triangle'", "'triangle'")
+    assert not (tmp_path.parent / "never" / "last.ckpt").exists()
+
+
+def test_capital_names_of_splits_are_splits(tmp_path, write_blobs, capsys):
+    write_blobs(tmp_path / "data" / "Train", names=("cat", "dog"))
+    write_blobs(tmp_path / "data" / "Test", names=("cat", "dog"), count=2)
+    assert main([*BLOBS, "--data.root", str(tmp_path / "data"), "--out", str(tmp_path / "run")]) == 0
+    assert read_checkpoint(tmp_path / "run")["foveal"]["class_names"] == ["cat", "dog"]
+    assert "on 4 test images" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["photos #2", "2024-01-01", "0123", "a: b", "[x]", "null folder", "#photos", "ünï"])
+def test_a_folder_may_have_any_name(tmp_path, write_blobs, name):
+    write_blobs(tmp_path / name, names=("US$ to CA$", "$\\foo$ [red]"))
+    write_blobs(tmp_path / "photos", names=("wrong", "data"))
+    run = tmp_path / "run"
+    assert main([*BLOBS, "--data.root", str(tmp_path / name), "--out", str(run)]) == 0
+    assert read_checkpoint(run)["foveal"]["class_names"] == ["$\\foo$ [red]", "US$ to CA$"]
+    assert main(["info", str(run)]) == 0
+
+
+def test_a_run_inside_its_data_is_refused(blobs, capsys):
+    assert main([*BLOBS, "--data.root", str(blobs), "--out", str(blobs / "runs")]) == 2
+    assert "would be taken for images" in capsys.readouterr().err and not (blobs / "runs").exists()
+
+
+def test_a_last_batch_of_one_image_is_left_out(tmp_path, write_blobs):
+    for split, count in (("train", 5), ("val", 2), ("test", 2)):  # 10 images, batches of 3
+        write_blobs(tmp_path / "data" / split, count=count)
+    line = [*BLOBS, "--model.backbone", "resnet18", "--data.size", "32", "--data.batch_size", "3"]
+    assert main([*line, "--data.root", str(tmp_path / "data"), "--out", str(tmp_path / "run")]) == 0
+
+
+def test_epochs_without_validation_have_no_metrics_of_one_and_a_short_run_has_a_best(tmp_path):
+    line = [*DIGITS, *FAST[2:], "--trainer.max_epochs", "3", "--out"]
+    assert main([*line, str(tmp_path / "a"), "--trainer.check_val_every_n_epoch", "2"]) == 0
+    with (tmp_path / "a" / "metrics.csv").open() as file:
+        assert [bool(row["val/top1"]) for row in csv.DictReader(file)] == [False, True, False]
+    assert main([*line, str(tmp_path / "b"), "--trainer.check_val_every_n_epoch", "9"]) == 0
+    assert main(["evaluate", str(tmp_path / "b")]) == 0
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_a_signal_to_the_whole_group_is_75_too(tmp_path, workers):
+    run = start(tmp_path / "run", "--data.num_workers", workers, new_group=True)
+    for line in run.stdout:
+        if line.startswith("epoch 2/"):
+            break
+    os.killpg(run.pid, signal.SIGTERM)
+    _, errors = run.communicate(timeout=60)
+    assert run.returncode == 75, errors
+    assert read_checkpoint(tmp_path / "run" / "last.ckpt")["epoch"] >= 1
 
 
 def test_a_signal_before_the_first_step_is_75_too(tmp_path):
