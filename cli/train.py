@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from ..core.data import DataModule, Split
     from ..core.task import Task
 
-_EPILOG = """Every entry of a recipe is an option too: --data.root DIR, --model.backbone NAME, --trainer.max_epochs N
-...
+_EPILOG = """Every entry of a recipe is an option too: --data.root DIR, --model.backbone NAME, --optimizer.lr X ...
 `foveal train RECIPE --help` shows all of RECIPE's with their meaning.
 
 recipes:
