@@ -143,7 +143,7 @@ def _refuse_nulls(
     # jsonargparse takes null for "not given", whatever the type.
     for key, value in values.items():
         kind = types[key]
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and is_dataclass(kind):
             _refuse_nulls(value, get_type_hints(kind), where, above=f"{above}{key}.")
         elif value is None and NoneType not in get_args(kind):
             raise UsageError(f"{where(above + key)} is null; it must be {_describe(kind)}.")
