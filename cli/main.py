@@ -116,6 +116,7 @@ def _explain(error: Exception) -> tuple[int, str]:
 
 def _stop_on_sigterm() -> Any:
     def stop(_number: int, _frame: Any) -> NoReturn:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch would report the end of its workers in our place
         raise Interrupted("Stopped by SIGTERM; what was written until then stays: start again with --overwrite.")
 
     try:

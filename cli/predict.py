@@ -55,6 +55,7 @@ def _predict(given: Any) -> int:
         task.top_k = given.top_k
     began = time.perf_counter()
     with FolderWriter(given.out, draw=task.draw if given.draw else None, overwrite=given.overwrite) as writer:
+        print(f"{len(inputs)} images to predict; results in {given.out}", flush=True)
         predict_files(task, inputs, writer, batch_size=given.batch_size, num_workers=given.num_workers, device=device)
     seconds = time.perf_counter() - began
     rate = f"{len(inputs) / seconds:.0f} images/s"

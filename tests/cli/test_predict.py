@@ -3,6 +3,9 @@
 import csv
 import json
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -145,6 +148,22 @@ def test_no_single_file_ends_a_run(digits_run, tmp_path):
         assert [line["code"] for line in rows(out / "failures.jsonl")] == ["MISSING"]
 
 
+def test_a_stopped_run_keeps_what_it_wrote(digits_run, digit_files, tmp_path):
+    source = next(digit_files.rglob("*.png"))
+    (tmp_path / "in").mkdir()
+    for number in range(20_000):
+        os.link(source, tmp_path / "in" / f"{number:05d}.png")
+    line = [sys.executable, "-m", "foveal", "predict", str(digits_run), str(tmp_path / "in"), "--num-workers", "2"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    run = subprocess.Popen([*line, "--out", str(tmp_path / "out")], start_new_session=True, **pipes)
+    assert run.stdout.readline().startswith("20000 images to predict")
+    os.killpg(run.pid, signal.SIGTERM)
+    _, errors = run.communicate(timeout=60)
+    assert run.returncode == 75 and "Traceback" not in errors
+    assert "what was written until then stays" in errors
+    assert all(line["names"] for line in rows(tmp_path / "out" / "predictions.jsonl"))
+
+
 def test_a_caption_holds_letters_beyond_ascii(digits_run):
     from foveal.core.plots import draw_caption
 
@@ -168,7 +187,6 @@ def test_evaluate_prints_what_training_reported(digits_run, tmp_path, capsys):
 
 def test_evaluate_agrees_with_predict(digits_run, tmp_path, capsys):
     import runpy
-    import sys
 
     script = Path(__file__).parents[2] / "examples" / "write_digits.py"
     arguments, sys.argv = sys.argv, [str(script), str(tmp_path / "digits")]
