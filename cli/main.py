@@ -50,8 +50,13 @@ def main(arguments: list[str]) -> int:
         code, message = _explain(error)
         print(f"foveal: {message}", file=sys.stderr)
         return code
-    except KeyboardInterrupt:
-        print("foveal: Stopped by Ctrl-C; what was written until then stays.", file=sys.stderr)
+    except (KeyboardInterrupt, SystemExit) as error:
+        if isinstance(error, SystemExit) and not error.code:  # argparse's, after --help
+            return 0
+        # A SystemExit with a code is what Lightning makes of Ctrl-C.
+        sender = "SIGTERM" if "SIGTERM" in error.args else "Ctrl-C"
+        message = f"Stopped by {sender}; what was written until then stays: start again with --overwrite."
+        print(f"foveal: {message}", file=sys.stderr)
         return Interrupted.exit_code
     finally:
         if before is not None:
@@ -117,7 +122,8 @@ def _explain(error: Exception) -> tuple[int, str]:
 def _stop_on_sigterm() -> Any:
     def stop(_number: int, _frame: Any) -> NoReturn:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch would report the end of its workers in our place
-        raise Interrupted("Stopped by SIGTERM; what was written until then stays: start again with --overwrite.")
+        # No Exception: libraries catch those, and go on with whatever was half made.
+        raise KeyboardInterrupt("SIGTERM")
 
     try:
         return signal.signal(signal.SIGTERM, stop)

@@ -57,8 +57,8 @@ def fit(
     )
     try:
         trainer.fit(task, datamodule=data, ckpt_path=resume and str(find_checkpoint(resume)))
-    except SystemExit as error:  # what Lightning makes of the second Ctrl-C
-        raise Interrupted(f"Stopped at once; {folder}/last.ckpt is from before the step under way.") from error
+    except SystemExit as error:  # what Lightning makes of a second Ctrl-C
+        raise Interrupted(f"Stopped at once; {folder} holds what was saved before the step under way.") from error
     except RuntimeError as error:
         raise stop.interruption() or error from None
     if not (folder / "best.ckpt").exists():  # a run too short for a validation

@@ -159,7 +159,7 @@ def test_a_stopped_run_keeps_what_it_wrote(digits_run, digit_files, tmp_path):
     assert run.stdout.readline().startswith("20000 images to predict")
     os.killpg(run.pid, signal.SIGTERM)
     _, errors = run.communicate(timeout=60)
-    assert run.returncode == 75 and "Traceback" not in errors
+    assert run.returncode == 75 and "Traceback" not in errors, errors
     assert "what was written until then stays" in errors
     assert all(line["names"] for line in rows(tmp_path / "out" / "predictions.jsonl"))
 
