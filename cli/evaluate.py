@@ -61,7 +61,7 @@ def _evaluate(given: Any) -> dict[str, Any]:
             f"{recipe.data.root}: its classes are {_short(dataset.class_names)}, but the checkpoint knows "
             f"{_short(task.class_names)}; evaluate it on a data set with the same class names."
         )
-    if given.root is None and given.format is None and data.fingerprints() != task.fingerprints:
+    if given.split != "all" and _same_data(recipe, task) and data.fingerprints() != task.fingerprints:
         print(
             "foveal: The data set is not what it was in training: if its splits are drawn, they are drawn anew, and "
             "this score may count images that were trained on.",
@@ -74,6 +74,11 @@ def _evaluate(given: Any) -> dict[str, Any]:
     if given.out is not None:
         (given.out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     return metrics
+
+
+def _same_data(recipe: Any, task: Any) -> bool:
+    before, now = task.recipe.get("data", {}).get("root"), recipe.data.root
+    return before == now or (before and now and Path(before).resolve() == Path(now).resolve())
 
 
 def _recipe_of(task: Any, given: Any, recipe_class: type) -> Any:

@@ -29,7 +29,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _is_weight(name: str) -> bool:
-    # The running statistics of normalisation and the counts of metrics are state, but nothing that was learnt.
+    # The running statistics of normalisation are state, but nothing that was learnt.
     return name.startswith(("backbone.", "head.")) and not name.endswith(
         ("running_mean", "running_var", "num_batches_tracked")
     )

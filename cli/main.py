@@ -24,9 +24,12 @@ COMMANDS = {
     "list": "backbones, recipes, tasks or datasets there are",
 }
 
+# Of a RuntimeError of torch's that is about the machine, and not about our code.
+_MACHINE_SIGNS = ("DataLoader worker", "shared memory", "can't allocate memory", "CUDA error", "CUDA out of memory")
+
 _EXIT_CODES = """exit codes:
   0 done   2 wrong command or recipe   3 bad data   4 disk, memory, permission or device
-  5 NaN or infinite loss   6 model file refused   70 a fault of foveal's own   75 interrupted, can be resumed"""
+  5 NaN or infinite loss   6 model file refused   70 a fault of foveal's own   75 interrupted; what was done is saved"""
 
 
 def entry_point() -> NoReturn:
@@ -51,12 +54,12 @@ def main(arguments: list[str]) -> int:
         print(f"foveal: {message}", file=sys.stderr)
         return code
     except (KeyboardInterrupt, SystemExit) as error:
-        if isinstance(error, SystemExit) and not error.code:  # argparse's, after --help
+        # Lightning makes a SystemExit of a KeyboardInterrupt; argparse has one after --help, rich for a closed pipe.
+        cause = error if isinstance(error, KeyboardInterrupt) else error.__context__
+        if not isinstance(cause, KeyboardInterrupt):
             return 0
-        # A SystemExit with a code is what Lightning makes of Ctrl-C.
-        sender = "SIGTERM" if "SIGTERM" in error.args else "Ctrl-C"
-        message = f"Stopped by {sender}; what was written until then stays: start again with --overwrite."
-        print(f"foveal: {message}", file=sys.stderr)
+        sender = "SIGTERM" if "SIGTERM" in cause.args else "Ctrl-C"
+        print(f"foveal: Stopped by {sender}; what was written until then stays.", file=sys.stderr)
         return Interrupted.exit_code
     finally:
         if before is not None:
@@ -73,8 +76,6 @@ def _run(arguments: list[str]) -> int:
         + "\n\n`foveal COMMAND --help` says more.\n\n"
         + _EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-        exit_on_error=False,
         add_help=False,
     )
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -116,6 +117,11 @@ def _explain(error: Exception) -> tuple[int, str]:
         place = f"{error.filename}: " if error.filename else ""
         return 4, f"{place}{error.strerror or error}."
     text = " ".join(str(error).split())
+    if isinstance(error, RuntimeError) and any(sign in text for sign in _MACHINE_SIGNS):
+        return (
+            4,
+            f"{text}; a GPU, its memory or the shared memory gave out: try --data.num_workers 0 or smaller batches.",
+        )
     return 70, f"A fault of foveal's own: {name}: {text}; run it again with --debug and report what it shows."
 
 

@@ -1,10 +1,12 @@
 """`foveal predict CKPT PATH...`: results for image files, as JSON lines and CSV, and as drawn pictures on request."""
 
+import re
 import time
 from pathlib import Path
 from typing import Any
 
 from ..core.errors import DataError, UsageError
+from ..core.inputs import IMAGE_SUFFIXES, find_images
 from .main import CommandParser
 
 
@@ -33,15 +35,14 @@ def run(arguments: list[str]) -> int:
     ):
         if value < least:
             raise UsageError(f"--{name} is {value}; it must be {least} or more.")
+    if not re.fullmatch(r"auto|cpu|mps|gpu|cuda(:\d+)?", given.device):
+        raise UsageError(f"--device is {given.device}; give auto, cpu, cuda, cuda:N, gpu or mps.")
     if not Path(given.checkpoint).exists():
         raise UsageError(f"{given.checkpoint}: there is no such checkpoint.")
     return _predict(given)
 
 
 def _predict(given: Any) -> int:
-    from ..core.images import IMAGE_SUFFIXES
-    from ..core.inputs import find_images
-
     inputs = find_images(given.paths, IMAGE_SUFFIXES, leave_out=given.out)
     from ..core.fit import quiet
     from ..core.predict import find_device, predict_files

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..configs import find_recipe, list_recipes
-from ..core.errors import MissingSplit, UsageError
+from ..core.errors import Interrupted, MissingSplit, UsageError
 from .main import CommandParser
 from .recipe import Recipe, flat, options_help, parse_recipe
 
@@ -52,6 +52,8 @@ def run(arguments: list[str]) -> int:
         )
     if recipe.data.root is not None:  # the checkpoint names it, and may be used from any folder
         recipe.data.root = str(Path(recipe.data.root).expanduser().absolute())
+        if not Path(recipe.data.root).exists():
+            raise UsageError(f"{recipe.data.root}: there is no such folder or file; give your images as --data.root.")
     folder = given.out or _free_folder(find_recipe(given.recipe).stem)
     return _train(recipe, folder, overwrite=given.overwrite, resume=given.resume)
 
@@ -114,7 +116,10 @@ def _report(task: "Task", data: "DataModule", recipe: Recipe, folder: Path, spli
     # The best weights, once, on images that had no say in training.
     from ..core.fit import test
 
-    value = test(task, data, recipe.trainer, split, folder)[task.metric]
+    try:
+        value = test(task, data, recipe.trainer, split, folder)[task.metric]
+    except (KeyboardInterrupt, SystemExit) as error:
+        raise Interrupted(f"Trained, but the test was cut short: `foveal evaluate {folder}` repeats it.") from error
     print(
         f"Done: {task.metric} {100 * value:.2f} % on {len(data.dataset(split))} {split} images; checkpoints in {folder}"
     )
@@ -170,7 +175,7 @@ def _split_overrides(arguments: list[str]) -> tuple[list[str], list[tuple[str, s
     while queue:
         argument = queue.pop(0)
         name, equals, value = argument.partition("=")
-        if not name.startswith("--") or not ("." in name or name == "--seed"):
+        if not name.startswith("--") or not ("." in name or name in ("--seed", "--task")):
             rest.append(argument)
             continue
         if not equals:
@@ -183,9 +188,9 @@ def _split_overrides(arguments: list[str]) -> tuple[list[str], list[tuple[str, s
 
 def _free_folder(name: str) -> Path:
     number = 1
-    while (folder := Path("runs") / (name if number == 1 else f"{name}-{number}")).exists():
+    while (folder := Path("runs") / (name if number == 1 else f"{name}-{number}") / "recipe.yaml").exists():
         number += 1
-    return folder
+    return folder.parent
 
 
 def _yaml(recipe: Recipe) -> str:

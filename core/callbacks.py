@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from .errors import Interrupted, NumericalError
 from .plots import plot_curves
+from .progress import epoch_metrics
 
 
 class MetricsTable(Callback):
@@ -22,11 +23,6 @@ class MetricsTable(Callback):
         self.folder = folder
         self.rows: list[dict[str, float]] = []
         self._began = 0.0
-        self._validated = False
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Note that this epoch has metrics of its own."""
-        self._validated = True
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock here too: an epoch that a resumed run goes on with does not start again."""
@@ -39,12 +35,7 @@ class MetricsTable(Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Add the row, write the table anew."""
         row = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
-        row |= {
-            name: float(value)
-            for name, value in sorted(trainer.callback_metrics.items())
-            if self._validated or not name.startswith("val/")  # Lightning keeps those of the last validation
-        }
-        self._validated = False
+        row |= epoch_metrics(trainer)
         row |= {"lr": trainer.optimizers[0].param_groups[0]["lr"], "seconds": time.perf_counter() - self._began}
         self.rows.append(row)
         if trainer.is_global_zero:

@@ -116,6 +116,8 @@ def _load(path: Path) -> Any:
     try:
         # Explicit: TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD turns the default, but not this, into running what the file says.
         return torch.load(path, map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise
     except PermissionError as error:
         raise MachineError(f"{path}: permission to read it was denied.") from error
     except Exception as error:
@@ -132,7 +134,7 @@ def _load(path: Path) -> Any:
 
 
 def _is_pickle(path: Path) -> bool:
-    # torch writes zip files, and wrote bare pickles of protocol 2; everything else never was a checkpoint.
+    # torch writes zip files, and wrote bare pickles; everything else never was a checkpoint.
     with path.open("rb") as file:
         return file.read(2) in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 

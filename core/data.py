@@ -60,6 +60,7 @@ class DataModule(pl.LightningDataModule):
         self.options = options
         self.seed = seed
         self.start: tuple[int, int] = (0, 0)  # of a resumed run: its epoch, and the batches of it that were used
+        self.pin_memory = False  # worth it where batches go to a GPU
         self._open_split = open_split
         self._datasets: dict[str, Dataset] = {}
 
@@ -113,7 +114,7 @@ class DataModule(pl.LightningDataModule):
             drop_last=sampler is not None and len(dataset) % self.options.batch_size == 1 and len(dataset) > 1,
             collate_fn=_collate_or_error,
             persistent_workers=workers > 0,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=self.pin_memory,
             worker_init_fn=limit_threads,
         )
 

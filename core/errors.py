@@ -50,7 +50,7 @@ class ModelFileError(FovealError):
 
 
 class Interrupted(FovealError):
-    """Stopped by Ctrl-C or SIGTERM with everything saved; the same work can go on later."""
+    """Stopped by Ctrl-C or SIGTERM; what was done is saved, and a training can go on later."""
 
     exit_code = 75
 

@@ -18,7 +18,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from .callbacks import MetricsTable, SafeStop, checkpoints
-from .checkpoint import AtomicCheckpointIO, find_checkpoint, read_checkpoint
+from .checkpoint import AtomicCheckpointIO, read_checkpoint
 from .data import DataModule, Split, require_images
 from .errors import Interrupted, MachineError, UsageError
 from .options import TrainerOptions
@@ -46,6 +46,7 @@ def fit(
         require_images(split, data.dataset(split))
     if resume is not None:
         data.start = _position(read_checkpoint(resume))
+    data.pin_memory = options.accelerator != "cpu" and torch.cuda.is_available()
     stop = SafeStop(folder)
     trainer = build_trainer(
         options,
@@ -56,11 +57,18 @@ def fit(
         gradient_clip_val=clip_norm or None,
     )
     try:
-        trainer.fit(task, datamodule=data, ckpt_path=resume and str(find_checkpoint(resume)))
+        trainer.fit(task, datamodule=data, ckpt_path=resume and str(resume))
     except SystemExit as error:  # what Lightning makes of a second Ctrl-C
         raise Interrupted(f"Stopped at once; {folder} holds what was saved before the step under way.") from error
     except RuntimeError as error:
         raise stop.interruption() or error from None
+    except ValueError as error:
+        if "Expected more than 1 value per channel" not in str(error):
+            raise
+        raise UsageError(
+            f"Batch normalisation cannot learn from data.batch_size {data.options.batch_size} at data.size "
+            f"{data.options.size}: give a larger one of them."
+        ) from error
     if not (folder / "best.ckpt").exists():  # a run too short for a validation
         trainer.save_checkpoint(folder / "best.ckpt", weights_only=True)
     task.load_state_dict(read_checkpoint(folder / "best.ckpt")["state_dict"])
@@ -72,6 +80,7 @@ def test(
     """The metrics of `task` on the images of `split`; its plots go to `folder` where one is given."""
     quiet()
     require_images(split, data.dataset(split))
+    data.pin_memory = options.accelerator != "cpu" and torch.cuda.is_available()
     trainer = build_trainer(options, folder, callbacks=[EpochProgress()], logger=False)
     trainer.test(task, dataloaders=data.evaluation_loader(split), verbose=False)
     if folder is not None:

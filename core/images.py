@@ -48,11 +48,6 @@ from .image_headers import (
     with_alpha_kept_apart,
 )
 
-# What a folder listing takes as images; the reader itself goes by content.
-IMAGE_SUFFIXES = frozenset((
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".avif",
-    ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm", ".pbm", ".pnm",
-))  # fmt: skip
 MAX_PIXELS = 2**28  # 268 million, 0.8 GB as RGB: above the 200 million of today's largest phone cameras
 _MAX_BYTES = 2**31 - 1  # OpenCV's limit
 

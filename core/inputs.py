@@ -1,6 +1,6 @@
 """Which image files a list of arguments means: files, folders, globs and list files. Imports no torch.
 
-Everything is a path in bytes at the bottom, so that names which are not UTF-8 survive (Python's surrogate escapes).
+Names that are not UTF-8 survive, by Python's surrogate escapes.
 """
 
 import os
@@ -10,6 +10,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .errors import DataError, UsageError
+
+# What a search of a folder takes for an image; the reader itself, `core/images.py`, goes by content.
+IMAGE_SUFFIXES = frozenset((
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".avif",
+    ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm", ".pbm", ".pnm",
+))  # fmt: skip
 
 # Left by operating systems beside images; never images themselves.
 LITTER = {".DS_Store", "Thumbs.db", "desktop.ini"}
@@ -48,8 +54,7 @@ def find_images(arguments: Sequence[str], suffixes: frozenset[str], leave_out: s
 def walk_images(folder: str, suffixes: frozenset[str], leave_out: str | None = None) -> Iterator[str]:
     """Image files below `folder`, sorted within each folder; hidden files and litter left out, loops of links cut.
 
-    A link to a file within `folder` is left out too: the file itself is met. `leave_out`: the real path of a folder
-    that is not entered.
+    `leave_out`: the real path of a folder that is not entered.
     """
     yield from _walk(folder, suffixes, (os.path.realpath(folder),), leave_out)
 
@@ -61,16 +66,12 @@ def _walk(folder: str, suffixes: frozenset[str], above: tuple[str, ...], leave_o
             continue
         if entry.is_dir():
             folders.append(entry.path)
-        elif os.path.splitext(entry.name)[1].lower() in suffixes and not _links_into(entry, above[0]):
+        elif os.path.splitext(entry.name)[1].lower() in suffixes:
             yield entry.path
     for path in folders:
         real = os.path.realpath(path)
         if real not in above and real != leave_out:
             yield from _walk(path, suffixes, (*above, real), leave_out)
-
-
-def _links_into(entry: os.DirEntry, root: str) -> bool:
-    return entry.is_symlink() and os.path.isfile(entry) and os.path.realpath(entry).startswith(root + os.sep)
 
 
 def _expand(argument: str, suffixes: frozenset[str], hidden: str | None) -> Iterator[str]:
@@ -96,7 +97,7 @@ def _expand(argument: str, suffixes: frozenset[str], hidden: str | None) -> Iter
 
 def _read_list(path: Path) -> list[str]:
     try:
-        lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
+        lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").split("\n")
     except OSError as error:
         raise UsageError(f"{path}: the list of images cannot be read ({error.strerror}).") from error
     return [line.strip() for line in lines if line.strip()]

@@ -61,7 +61,8 @@ class ScheduleOptions:
     """How the learning rate moves over the run, step by step.
 
     Args:
-        name: constant; cosine falls to zero at the last step; step divides by ten at 60 % and at 85 % of the run.
+        name: constant; cosine falls to zero at the last step; step divides by ten at 60 % and at 85 % of what follows
+            the warm-up.
         warmup_epochs: the rate rises in a straight line over this many epochs first.
     """
 
@@ -82,7 +83,6 @@ class TrainerOptions:
         check_val_every_n_epoch: epochs from one validation to the next.
         limit_train_batches: a number of batches, or a share of them, an epoch.
         limit_val_batches: the same for validation.
-        log_every_n_steps: steps from one log entry to the next.
         deterministic: refuse operations whose result may differ from run to run.
         threads: of a CPU, for the network; all cores by default. Not Lightning's: small networks are as fast with one,
             and steadier on a busy machine.
@@ -96,6 +96,5 @@ class TrainerOptions:
     check_val_every_n_epoch: int = 1
     limit_train_batches: int | float = 1.0
     limit_val_batches: int | float = 1.0
-    log_every_n_steps: int = 50
     deterministic: bool = False
     threads: int | None = None

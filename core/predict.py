@@ -4,7 +4,6 @@ A file that cannot be read is noted and passed over; it never stops the run, and
 another file.
 """
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from .data import collate, limit_threads, number_of_workers, to_tensor
-from .errors import MachineError, UsageError
+from .errors import MachineError
 from .images import ImageError, read_image
 from .inputs import Input
 from .progress import progress_bar
@@ -42,7 +41,7 @@ def predict_files(
         num_workers=min(number_of_workers(num_workers), len(inputs) // batch_size),
         collate_fn=_collate_readable,
         worker_init_fn=limit_threads,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=device.type == "cuda",
     )
     task = task.to(device).eval()
     names = {image.path: image.name for image in inputs}
@@ -63,10 +62,8 @@ def predict_files(
 def find_device(name: str) -> torch.device:
     """The device called auto (the first GPU, or the CPU), cpu, cuda, cuda:N, gpu or mps.
 
-    Raises UsageError for another name, MachineError where the device is not there or can't be used.
+    Raises MachineError where it is not there or can't be used.
     """
-    if not re.fullmatch(r"auto|cpu|mps|gpu|cuda(:\d+)?", name):
-        raise UsageError(f"--device {name}: give auto, cpu, cuda, cuda:N, gpu or mps.")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:

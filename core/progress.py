@@ -28,6 +28,13 @@ def progress_bar() -> Progress:
     )
 
 
+def epoch_metrics(trainer: pl.Trainer) -> dict[str, float]:
+    """What was logged in the epoch that ends; Lightning also keeps the metrics of a validation of long ago."""
+    validated = (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1) == 0
+    metrics = sorted(trainer.callback_metrics.items())
+    return {name: float(value) for name, value in metrics if validated or not name.startswith("val/")}
+
+
 class EpochProgress(ProgressBar):
     """A bar over the training, validation or test under way, and a line on standard output for each finished epoch."""
 
@@ -82,8 +89,9 @@ class EpochProgress(ProgressBar):
         self._epochs.append(time.perf_counter())
         if not trainer.is_global_zero:
             return
-        names = sorted(trainer.callback_metrics, key=lambda name: (not name.endswith("loss"), name != "train/loss"))
-        values = "  ".join(f"{name} {float(trainer.callback_metrics[name]):.4f}" for name in names)
+        metrics = epoch_metrics(trainer)
+        names = sorted(metrics, key=lambda name: (not name.endswith("loss"), name != "train/loss"))
+        values = "  ".join(f"{name} {metrics[name]:.4f}" for name in names)
         done, seconds = trainer.current_epoch + 1, self._epochs[-1] - self._epochs[-2]
         pace = (self._epochs[-1] - self._epochs[0]) / (len(self._epochs) - 1)
         left = timedelta(seconds=round(pace * max(0, (trainer.max_epochs or done) - done)))

@@ -33,6 +33,7 @@ class Task(pl.LightningModule):
     metric: ClassVar[str]
     OPTIONS: ClassVar[type]
 
+    luma: torch.Tensor
     mean: torch.Tensor
     std: torch.Tensor
 
@@ -56,6 +57,8 @@ class Task(pl.LightningModule):
         self.recipe: dict[str, Any] = {}  # the resolved recipe, where there is one; goes into the checkpoint
         self.fingerprints: dict[str, str] = {}  # of the data of the run
         self.last_metrics: dict[str, float] = {}  # of the newest validation or test
+        # ITU-R BT.601, as OpenCV and Pillow.
+        self.register_buffer("luma", _per_channel([0.299, 0.587, 0.114]), persistent=False)
         self.register_buffer("mean", _per_channel(preprocessing["mean"]), persistent=False)
         self.register_buffer("std", _per_channel(preprocessing["std"]), persistent=False)
 
@@ -125,8 +128,7 @@ class Task(pl.LightningModule):
         """
         scaled = images.float() / 255
         if self.preprocessing["grey"]:
-            luma = scaled.new_tensor([0.299, 0.587, 0.114])  # ITU-R BT.601, as OpenCV and Pillow
-            scaled = (scaled * luma.view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+            scaled = (scaled * self.luma).sum(dim=1, keepdim=True)
         return (scaled - self.mean) / self.std
 
     def on_before_batch_transfer(self, batch: Batch | FovealError, _loader: int) -> Batch:
@@ -135,13 +137,13 @@ class Task(pl.LightningModule):
             raise batch
         return batch
 
-    def training_step(self, batch: Batch, _index: int) -> torch.Tensor:
-        """The sum of the losses; raises NumericalError before a loss that is not finite can reach the weights."""
+    def training_step(self, batch: Batch, index: int) -> torch.Tensor:
+        """The sum of the losses; raises NumericalError for one that is not finite (see `_check_finite`)."""
         losses = self.losses(self.mix(batch))
         total = torch.stack(list(losses.values())).sum()
-        self._check_finite(total, batch)
+        self._check_finite(total, batch, index)
         size = len(batch["path"])
-        self.log("train/loss", total, on_step=False, on_epoch=True, prog_bar=True, batch_size=size)
+        self.log("train/loss", total, on_step=False, on_epoch=True, batch_size=size)
         return total
 
     def validation_step(self, batch: Batch, _index: int) -> None:
@@ -168,7 +170,7 @@ class Task(pl.LightningModule):
         """The recipe's optimizer, and its schedule moved after every step."""
         optimizer = build_optimizer(self, self.optimizer_options)
         steps = int(self.trainer.estimated_stepping_batches)
-        steps_per_epoch = steps / max(1, self.trainer.max_epochs or 1)
+        steps_per_epoch = self.trainer.num_training_batches / self.trainer.accumulate_grad_batches
         schedule = build_schedule(optimizer, self.schedule_options, steps=steps, steps_per_epoch=steps_per_epoch)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -183,7 +185,7 @@ class Task(pl.LightningModule):
             "recipe": self.recipe,
             "fingerprints": self.fingerprints,
             "metrics": self.last_metrics,
-            "epoch": self.current_epoch,
+            "epoch": min(self.current_epoch, (self.trainer.max_epochs or 10**9) - 1),
             "versions": versions(),
         }
 
@@ -209,9 +211,10 @@ class Task(pl.LightningModule):
         self.last_metrics = self.compute_metrics()
         self.log_dict({f"{phase}/{name}": value for name, value in self.last_metrics.items()})
 
-    def _check_finite(self, loss: torch.Tensor, batch: Batch) -> None:
+    def _check_finite(self, loss: torch.Tensor, batch: Batch, index: int) -> None:
+        """On a CPU, look at every loss before it reaches the weights."""
         # On a GPU the look costs a wait for the device: it is taken now and then, and before each checkpoint.
-        if loss.is_cuda and self.global_step % _STEPS_BETWEEN_CHECKS:
+        if loss.is_cuda and index % _STEPS_BETWEEN_CHECKS:
             return
         if not torch.isfinite(loss):
             raise NumericalError(

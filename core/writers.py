@@ -8,7 +8,9 @@ import csv
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -41,6 +43,7 @@ class FolderWriter:
             raise UsageError(f"{folder}: results are already there; give another --out, or --overwrite them.")
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(folder / "pictures", ignore_errors=True)  # of the results that are overwritten
             for name in ("predictions.jsonl", "predictions.csv", "failures.jsonl"):
                 self._files[name] = (folder / name).open("w", encoding="utf-8", errors="surrogateescape", newline="")
         except OSError as error:
@@ -57,7 +60,8 @@ class FolderWriter:
             # The whole name with its suffix stays, so that a.jpg and a.png do not overwrite each other.
             target = self.folder / "pictures" / _short(f"{name}.jpg")
             target.parent.mkdir(parents=True, exist_ok=True)
-            write_image(target, self._draw(read_image(prediction["path"]), prediction))
+            with suppress(ImageError):  # gone since it was predicted: its results stand, without a picture
+                write_image(target, self._draw(read_image(prediction["path"]), prediction))
         self.written += 1
 
     def fail(self, error: ImageError) -> None:

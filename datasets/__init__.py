@@ -5,6 +5,7 @@ and adding a format costs that file and one line here. A data set is anything wi
 
 - `class_names`: list of str, by class number;
 - `labels`: int64 (N,), the class of each image, known without opening one;
+- `fingerprint()`, a digest that changes with its images and labels;
 - `len()` and `[index]`, a dict of `image` (uint8 (H, W, 3), RGB), `path` (str), `size` ((H, W) in pixels) and `label`
   (int);
 
@@ -17,7 +18,7 @@ from importlib import import_module
 from os import PathLike
 from typing import TYPE_CHECKING, Literal
 
-from ..core.errors import DataError, UsageError, unknown
+from ..core.errors import DataError, MissingSplit, UsageError, unknown
 
 if TYPE_CHECKING:
     from ..core.data import Dataset
@@ -53,6 +54,8 @@ def open_dataset(
         raise UsageError(f"The data format {format} reads {FORMATS[format]}: say where with --data.root.")
     reader = import_module(f".{format}", __name__)
     dataset = reader.open_split(root, split=split, fractions=fractions, seed=seed)
+    if not len(dataset) and split == "test":
+        raise MissingSplit(f"No image of {root or format} is for testing: its share in --data.splits is 0.")
     if not len(dataset):
         raise DataError(
             f"There is no image for the split '{split}' ({root or format}): give it a share with --data.splits."

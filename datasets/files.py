@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import DataError, UsageError
-from ..core.images import IMAGE_SUFFIXES, read_image
-from ..core.inputs import walk_images
+from ..core.images import read_image
+from ..core.inputs import IMAGE_SUFFIXES, walk_images
 from .splits import digest
 
 
@@ -71,10 +71,18 @@ def subfolders(folder: Path) -> list[str]:
 
 
 def images_below(folder: Path) -> list[str]:
-    """Images at any depth, relative to `folder` and sorted; hidden files and litter left out, loops of links cut."""
+    """Images at any depth, relative to `folder` and sorted; hidden files and litter left out, loops of links cut.
+
+    A link to an image that is there too is left out: one picture must not come to lie in two splits.
+    """
     try:
+        paths = sorted(walk_images(str(folder), IMAGE_SUFFIXES))
+        if any(map(os.path.islink, paths)):
+            paths = sorted(
+                {os.path.realpath(path): path for path in sorted(paths, key=os.path.islink, reverse=True)}.values()
+            )
         skipped = len(str(folder)) + 1
-        return sorted(path[skipped:] for path in walk_images(str(folder), IMAGE_SUFFIXES))
+        return [path[skipped:] for path in paths]
     except PermissionError as error:
         raise DataError(f"The folder '{error.filename}' may not be read: change its permissions.") from None
 

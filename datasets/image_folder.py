@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core.errors import DataError, MissingSplit
-from ..core.images import IMAGE_SUFFIXES
+from ..core.inputs import IMAGE_SUFFIXES
 from .files import ImageFiles, describe_contents, holds_image, images_below, require_folder, subfolders
 from .splits import require_classes, split_train, stratified_split
 

@@ -117,6 +117,8 @@ HEAVY = {"torch", "torchvision", "lightning", "albumentations", "cv2", "matplotl
         ["train", "classification/lenet5_digits", "--model.backbone", "resnet19"],
         ["train", "classification/lenet5_digits", "--trainer.max_epochs", "many"],
         ["predict", "nothing.ckpt", "nowhere"],
+        ["predict", "pyproject.toml", ".", "--device", "tpu"],
+        ["train", "classification/resnet18_folder", "--data.root", "nowhere"],
         ["list", "backbones"],
         ["list", "recipes"],
     ],

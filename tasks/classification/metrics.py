@@ -15,9 +15,9 @@ class ClassificationMetrics(nn.Module):
         self.confusion = MulticlassConfusionMatrix(num_classes)
         self.top5 = MulticlassAccuracy(num_classes, top_k=min(5, num_classes), average="micro")
 
-    def update(self, logits: torch.Tensor, labels: torch.Tensor, loss: torch.Tensor) -> None:
-        """`logits` float (N, C), `labels` int64 (N,), `loss` the mean over these N images."""
-        self.loss.update(loss, weight=len(labels))
+    def update(self, logits: torch.Tensor, labels: torch.Tensor, loss: torch.Tensor, weight: torch.Tensor) -> None:
+        """`logits` float (N, C), `labels` int64 (N,), `loss` the mean over the images, of total weight `weight`."""
+        self.loss.update(loss, weight=weight)
         self.confusion.update(logits, labels)
         self.top5.update(logits, labels)
 

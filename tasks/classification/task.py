@@ -77,7 +77,8 @@ class ClassificationTask(Task):
     def evaluate(self, batch: Batch) -> None:
         """Update accuracy, confusion and loss."""
         logits = self(batch["image"]).float()
-        self.metrics.update(logits, batch["label"], self._loss(logits, batch["label"]))
+        weights = self.class_weights[batch["label"]]  # the loss is a mean by these, in each batch and over all of them
+        self.metrics.update(logits, batch["label"], self._loss(logits, batch["label"]), weights.sum())
 
     def compute_metrics(self) -> dict[str, float]:
         """`loss`, `top1`, `top5`, `mean_class_accuracy`."""

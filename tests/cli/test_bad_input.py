@@ -1,5 +1,7 @@
 """Every wrong input ends in one sentence, the right exit code, and no traceback."""
 
+import os
+
 import pytest
 import torch
 import yaml
@@ -42,7 +44,11 @@ def fails(capsys, line, code, *parts):
         ([*DIGITS, "--optimizer.name", "sdg"], ["optimizer.name", "sgd"]),
         ([*DIGITS, "--data.splits", "[0.5, 0.1, 0.1]"], ["data.splits", "sum is 1"]),
         ([*DIGITS, "--model.backbone"], ["--model.backbone: a value is missing"]),
-        ([*DIGITS, "--task", "clasification"], None),
+        ([*DIGITS, "--task", "clasification"], ["no task 'clasification'", "classification"]),
+        ([*DIGITS, "--optimizer.lr", "fast"], ["--optimizer.lr is 'fast'; it must be a number"]),
+        ([*DIGITS, "--data.splits", "[0.5, 0.0, 0.5]"], ["the shares of train and val must be above 0"]),
+        (["train", "classification/resnet18_folder", "--data.root", "nowhere"], ["nowhere: there is no such folder"]),
+        (["predict", "README.md", ".", "--device", "tpu"], ["--device is tpu"]),
         ([*DIGITS, "--resume"], ["no last.ckpt"]),
         (["predict", "nothing.ckpt", "."], ["nothing.ckpt: there is no such checkpoint"]),
         (["predict"], ["CKPT"]),
@@ -138,7 +144,7 @@ def test_data_sets_that_cannot_be_used(capsys, tmp_path, write_blobs):
     single = write_blobs(tmp_path / "single")
     for path in sorted((single / "square").iterdir())[1:]:
         path.unlink()
-    train(single, 3, "square", "1")
+    train(single, 3, "Class 'square' has 1 image")
     texts = tmp_path / "texts"
     for name in ("a", "b"):
         (texts / name).mkdir(parents=True)
@@ -162,12 +168,24 @@ def test_model_files_that_are_refused_end_with_6(capsys, tmp_path, digits_run, d
     torch.save({"weights": torch.ones(2)}, tmp_path / "other.ckpt")
     (tmp_path / "cut.ckpt").write_bytes((digits_run / "best.ckpt").read_bytes()[:50_000])
     (tmp_path / "page.ckpt").write_text("<html></html>")
-    for name in ("other", "cut", "page"):
+    torch.save({"foveal": {}, "payload": Canary(tmp_path / "canary")}, tmp_path / "evil.ckpt")
+    for name in ("other", "cut", "page", "evil"):
         path = tmp_path / f"{name}.ckpt"
         fails(capsys, ["info", path], 6, path)
         fails(capsys, ["predict", path, digit_files, "--out", tmp_path / "out"], 6, path)
         fails(capsys, ["evaluate", path], 6, path)
         fails(capsys, [*DIGITS, "--model.weights", path, "--out", tmp_path / "run", "--overwrite"], 6, path)
+    assert not (tmp_path / "canary").exists()
+
+
+class Canary:
+    """Pickled, this asks the reader to make a folder."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (os.mkdir, (str(self.path),))
 
 
 def test_edited_checkpoints_are_refused(capsys, tmp_path, digits_run, digit_files):

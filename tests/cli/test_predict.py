@@ -59,7 +59,21 @@ def test_a_folder_becomes_jsonl_csv_and_pictures(digits_run, digit_files, tmp_pa
 
 def test_batches_workers_and_neighbours_do_not_change_a_prediction(digits_run, digit_files, tmp_path):
     for name, options in (("one", ["--batch-size", "1"]), ("many", ["--batch-size", "4", "--num-workers", "2"])):
-        assert main(["predict", str(digits_run), str(digit_files), "--out", str(tmp_path / name), *options]) == 0
+        assert (
+            main(
+                [
+                    "predict",
+                    str(digits_run),
+                    str(digit_files),
+                    "--out",
+                    str(tmp_path / name),
+                    *options,
+                    "--device",
+                    "cpu",
+                ]
+            )
+            == 0
+        )
     one, many = (rows(tmp_path / name / "predictions.jsonl") for name in ("one", "many"))
     assert [line["path"] for line in one] == [line["path"] for line in many]
     assert [line["names"] for line in one] == [line["names"] for line in many]

@@ -95,11 +95,6 @@ def test_no_two_samples_or_epochs_share_a_draw():
     assert len(values) > 20  # of 179 levels
 
 
-def test_a_misspelt_augmentation_argument_is_an_error_and_not_a_shrug():
-    with pytest.raises(UserWarning, match="Argument"):
-        A.HorizontalFlip(probability=0.5)
-
-
 def test_the_classes_come_from_the_data():
     data = module()
     assert data.class_names == ("even", "odd") and data.class_counts == [10, 10]

@@ -18,7 +18,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from foveal.core.errors import DataError, MachineError, UsageError
-from foveal.core.images import IMAGE_SUFFIXES, ImageError, decode_image, read_image, read_size, write_image
+from foveal.core.images import ImageError, decode_image, read_image, read_size, write_image
+from foveal.core.inputs import IMAGE_SUFFIXES
 
 RNG = np.random.default_rng(0)
 # A smooth picture with some noise, 48 high and 64 wide, no two corners alike.

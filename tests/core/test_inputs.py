@@ -53,6 +53,14 @@ def test_results_of_several_folders_have_different_names(tree, monkeypatch):
     assert names("b.png", "../b.png") == ["b.png", "b~2.png"]
 
 
+def test_an_image_behind_a_link_is_found_wherever_it_lies(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / ".store").mkdir()
+    (tmp_path / "photos" / ".store" / "abcdef").touch()  # as git-annex and hub caches keep them
+    (tmp_path / "photos" / "a.png").symlink_to(tmp_path / "photos" / ".store" / "abcdef")
+    assert names(tmp_path / "photos") == ["a.png"]
+
+
 def test_the_folder_for_results_is_not_searched_and_links_to_its_own_files_count_once(tree):
     (tree / "link.png").symlink_to(tree / "b.png")
     (tree / "out").mkdir()

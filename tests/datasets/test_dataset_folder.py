@@ -119,6 +119,15 @@ def broken(root, split="train", exit_code=3, **options) -> str:
     return str(caught.value)
 
 
+def test_a_link_beside_its_image_is_no_second_image(tmp_path):
+    fill(tmp_path, train__a=2, train__b=2, val__a=1, val__b=1)
+    (tmp_path / "train/a/00.png").symlink_to(tmp_path / "train/a/1.png")
+    (tmp_path / "outside.png").write_bytes((tmp_path / "train/a/1.png").read_bytes())
+    (tmp_path / "train/b/link.png").symlink_to(tmp_path / "outside.png")
+    found = [Path(opened(tmp_path, "train")[index]["path"]).name for index in range(5)]
+    assert found == ["0.png", "1.png", "0.png", "1.png", "link.png"]
+
+
 def test_folders_that_are_not_there(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert broken("absent", exit_code=2) == (

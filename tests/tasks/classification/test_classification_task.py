@@ -82,6 +82,17 @@ def test_balanced_weights_are_counted_and_saved():
     assert again.class_weights.tolist() == task.class_weights.tolist()
 
 
+def test_the_validation_loss_does_not_depend_on_the_batches():
+    task = lenet(classes=2, counts=[1, 3], loss=LossOptions(class_weights="balanced")).eval()
+    images = batch(6, classes=2)
+    by_class = torch.tensor([0, 2, 4, 1, 3, 5])  # sorted by class, as data sets are
+    for cut in ((6,), (3, 3), (1, 5)):
+        for part in by_class.split(list(cut)):
+            task.evaluate({"image": images["image"][part], "label": images["label"][part]})
+        losses = task.compute_metrics()["loss"]
+        assert losses == pytest.approx(task.losses(images)["cross_entropy"].item(), rel=1e-5)
+
+
 def test_it_overfits_eight_images():
     task, images = lenet(classes=4), batch(8, classes=4)
     optimizer = torch.optim.Adam(task.parameters(), lr=3e-3)
