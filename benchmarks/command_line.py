@@ -28,6 +28,8 @@ COMMANDS = {
     "unknown recipe": ["train", "classification/lenet_digits"],
     "unknown option": ["train", "classification/lenet5_digits", "--model.bakbone", "resnet18"],
     "unknown backbone": ["train", "classification/lenet5_digits", "--model.backbone", "resnet19"],
+    "value of a wrong type": ["train", "classification/lenet5_digits", "--trainer.max_epochs", "many"],
+    "missing data": ["train", "classification/resnet18_folder", "--data.root", "nowhere"],
     "missing checkpoint": ["predict", "nothing.ckpt", "."],
     "all options of a recipe": ["train", "classification/lenet5_digits", "--help"],
 }
