@@ -40,6 +40,8 @@ def run(arguments: list[str]) -> int:
         return 0
     if given.recipe is None:
         parser.error("RECIPE is missing")
+    find_recipe(given.recipe)
+    _require_root(dict(overrides).get("data.root"))  # before anything that takes time
     recipe = parse_recipe(given.recipe, overrides)
     if given.resume and given.overwrite:
         raise UsageError("--resume goes on with a run and --overwrite replaces it; give one of them.")
@@ -52,10 +54,14 @@ def run(arguments: list[str]) -> int:
         )
     if recipe.data.root is not None:  # the checkpoint names it, and may be used from any folder
         recipe.data.root = str(Path(recipe.data.root).expanduser().absolute())
-        if not Path(recipe.data.root).exists():
-            raise UsageError(f"{recipe.data.root}: there is no such folder or file; give your images as --data.root.")
+        _require_root(recipe.data.root)
     folder = given.out or _free_folder(find_recipe(given.recipe).stem)
     return _train(recipe, folder, overwrite=given.overwrite, resume=given.resume)
+
+
+def _require_root(root: str | None) -> None:
+    if root is not None and not Path(root).expanduser().exists():
+        raise UsageError(f"{root}: there is no such folder or file; give your images as --data.root.")
 
 
 def _train(recipe: Recipe, folder: Path, *, overwrite: bool, resume: bool) -> int:
