@@ -60,7 +60,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _require_root(root: str | None) -> None:
-    if root is not None and not Path(root).expanduser().exists():
+    if root not in (None, "null") and not Path(root).expanduser().exists():
         raise UsageError(f"{root}: there is no such folder or file; give your images as --data.root.")
 
 
