@@ -5,13 +5,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import MachineError, ModelFileError, UsageError
+from ..core.errors import DataError, ModelFileError, UsageError
+from ..core.inputs import find_checkpoint
 from .main import CommandParser
 
 
 def run(arguments: list[str]) -> int:
     """Print the metrics; 0 at the end."""
-    parser = CommandParser(prog="foveal evaluate", description=__doc__)
+    parser = CommandParser("foveal evaluate", __doc__)
     parser.add_argument("checkpoint", metavar="CKPT", help="a .ckpt file, or the folder of a run (its best.ckpt)")
     parser.add_argument("--data.root", dest="root", metavar="DIR", help="another data set of the same classes")
     parser.add_argument(
@@ -30,8 +31,7 @@ def run(arguments: list[str]) -> int:
     given = parser.parse_args(arguments)
     if given.batch_size is not None and given.batch_size < 1:
         raise UsageError(f"--batch-size is {given.batch_size}; it must be 1 or more.")
-    if not Path(given.checkpoint).exists():
-        raise UsageError(f"{given.checkpoint}: there is no such checkpoint.")
+    find_checkpoint(given.checkpoint)
     metrics = _evaluate(given)
     if given.json:
         print(json.dumps(metrics, indent=2))
@@ -41,15 +41,15 @@ def run(arguments: list[str]) -> int:
 
 
 def _evaluate(given: Any) -> dict[str, Any]:
-    from ..core.errors import DataError
     from ..core.fit import test
     from ..core.options import TrainerOptions
+    from ..core.writers import make_folder
     from ..tasks import load
     from .recipe import Recipe
     from .train import open_data
 
     if given.out is not None:
-        _make_folder(given.out)
+        make_folder(given.out)
     task = load(given.checkpoint)
     recipe = _recipe_of(task, given, Recipe)
     data = open_data(recipe)
@@ -97,13 +97,6 @@ def _recipe_of(task: Any, given: Any, recipe_class: type) -> Any:
     except TypeError as error:
         raise ModelFileError(f"{given.checkpoint}: its recipe was edited or damaged ({error}).") from error
     return recipe_class(task=task.name, model=task.options, seed=task.recipe.get("seed", 0), data=options)
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MachineError(f"{folder}: cannot be written ({error.strerror}); give another --out.") from error
 
 
 def _print_table(metrics: dict[str, Any]) -> None:

@@ -1,21 +1,19 @@
 """`foveal info CKPT`: what is in a checkpoint: task, backbone, classes, preprocessing, metrics, versions."""
 
 import json
-from pathlib import Path
 from typing import Any
 
-from ..core.errors import UsageError
+from ..core.inputs import find_checkpoint
 from .main import CommandParser
 
 
 def run(arguments: list[str]) -> int:
     """Print it; 0 at the end."""
-    parser = CommandParser(prog="foveal info", description=__doc__)
+    parser = CommandParser("foveal info", __doc__)
     parser.add_argument("checkpoint", metavar="CKPT", help="a .ckpt file, or the folder of a run (its best.ckpt)")
     parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
     given = parser.parse_args(arguments)
-    if not Path(given.checkpoint).exists():
-        raise UsageError(f"{given.checkpoint}: there is no such checkpoint.")
+    find_checkpoint(given.checkpoint)
     from ..core.checkpoint import read_checkpoint
 
     contents = read_checkpoint(given.checkpoint)

@@ -8,7 +8,7 @@ from .main import CommandParser
 
 def run(arguments: list[str]) -> int:
     """Print a line for each; 0 if there is any."""
-    parser = CommandParser(prog="foveal list", description=__doc__)
+    parser = CommandParser("foveal list", __doc__)
     parser.add_argument("kind", metavar="KIND", choices=tuple(_LISTS), help=", ".join(_LISTS))
     parser.add_argument("pattern", metavar="PATTERN", nargs="?", default="*", help="such as 'resnet*'")
     given = parser.parse_args(arguments)

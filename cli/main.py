@@ -25,7 +25,13 @@ COMMANDS = {
 }
 
 # Of a RuntimeError of torch's that is about the machine, and not about our code.
-_MACHINE_SIGNS = ("DataLoader worker", "shared memory", "can't allocate memory", "CUDA error", "CUDA out of memory")
+_MACHINE_SIGNS = (
+    "DataLoader worker (pid",
+    "shared memory",
+    "can't allocate memory",
+    "CUDA error",
+    "CUDA out of memory",
+)
 
 _EXIT_CODES = """exit codes:
   0 done   2 wrong command or recipe   3 bad data   4 disk, memory, permission or device
@@ -93,8 +99,9 @@ def _run(arguments: list[str]) -> int:
 class CommandParser(argparse.ArgumentParser):
     """argparse that raises UsageError in place of printing its usage and exiting."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+    def __init__(self, prog: str, description: str | None, *, epilog: str | None = None, add_help: bool = True) -> None:
+        layout = argparse.RawDescriptionHelpFormatter
+        super().__init__(prog, None, description, epilog, formatter_class=layout, add_help=add_help, allow_abbrev=False)
         self.add_argument("--debug", action="store_true", help="show where an error came from")
 
     def error(self, message: str) -> NoReturn:

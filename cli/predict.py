@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import DataError, UsageError
-from ..core.inputs import IMAGE_SUFFIXES, find_images
+from ..core.inputs import IMAGE_SUFFIXES, find_checkpoint, find_images
 from .main import CommandParser
 
 
 def run(arguments: list[str]) -> int:
     """Predict; 0 if every image could be read (or no more than --max-bad could not), 3 otherwise."""
-    parser = CommandParser(prog="foveal predict", description=__doc__)
+    parser = CommandParser("foveal predict", __doc__)
     parser.add_argument("checkpoint", metavar="CKPT", help="a .ckpt file, or the folder of a run (its best.ckpt)")
     parser.add_argument(
         "paths", metavar="PATH", nargs="+", help="image files, folders, globs, or @list.txt with a path a line"
@@ -37,8 +37,7 @@ def run(arguments: list[str]) -> int:
             raise UsageError(f"--{name} is {value}; it must be {least} or more.")
     if not re.fullmatch(r"auto|cpu|mps|gpu|cuda(:\d+)?", given.device):
         raise UsageError(f"--device is {given.device}; give auto, cpu, cuda, cuda:N, gpu or mps.")
-    if not Path(given.checkpoint).exists():
-        raise UsageError(f"{given.checkpoint}: there is no such checkpoint.")
+    find_checkpoint(given.checkpoint)
     return _predict(given)
 
 

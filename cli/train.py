@@ -23,9 +23,7 @@ recipes:
 def run(arguments: list[str]) -> int:
     """Train; 0 at the end."""
     arguments, overrides = _split_overrides(arguments)
-    parser = CommandParser(
-        prog="foveal train", description=__doc__, epilog=_EPILOG + "\n  ".join(list_recipes()), add_help=False
-    )
+    parser = CommandParser("foveal train", __doc__, epilog=_EPILOG + "\n  ".join(list_recipes()), add_help=False)
     parser.add_argument("recipe", metavar="RECIPE", nargs="?", help="a name from `foveal list recipes`, or a YAML file")
     parser.add_argument("--out", type=Path, metavar="DIR", help="the run folder (default: runs/NAME, runs/NAME-2, ...)")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out, from its last.ckpt")
@@ -81,7 +79,7 @@ def _train(recipe: Recipe, folder: Path, *, overwrite: bool, resume: bool) -> in
     if last is not None:
         _refuse_another_run(last, task)
     if overwrite:
-        clear_folder(folder)
+        clear_folder(folder, task)
     (folder / "recipe.yaml").write_text(_yaml(recipe), encoding="utf-8")
     print(
         f"{counts['train']} images to train, {counts['val']} to validate, {len(data.class_names)} classes; "

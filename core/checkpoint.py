@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.io import CheckpointIO
 
-from .errors import MachineError, ModelFileError, UsageError
+from .errors import MachineError, ModelFileError
+from .inputs import find_checkpoint
 
 # What the entry `foveal` must hold.
 _ENTRY = {
@@ -57,17 +58,6 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             f"{path}: its entry {names} is missing or of another type; the file was edited or damaged."
         )
     return contents
-
-
-def find_checkpoint(path: str | Path) -> Path:
-    """The checkpoint file that `path` means: itself, or the best one of a run's folder."""
-    path = Path(path)
-    file = path / "best.ckpt" if path.is_dir() else path
-    if not file.is_file():
-        raise UsageError(
-            f"{file}: there is no such checkpoint; give a .ckpt file, or the folder of a run that has a best.ckpt."
-        )
-    return file
 
 
 class AtomicCheckpointIO(CheckpointIO):

@@ -14,8 +14,8 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
 from .callbacks import MetricsTable, SafeStop, checkpoints
 from .checkpoint import AtomicCheckpointIO, read_checkpoint
@@ -24,6 +24,7 @@ from .errors import Interrupted, MachineError, UsageError
 from .options import TrainerOptions
 from .progress import EpochProgress
 from .task import Task
+from .writers import make_folder
 
 
 def fit(
@@ -52,9 +53,8 @@ def fit(
         options,
         folder,
         callbacks=[*checkpoints(folder, f"val/{task.metric}"), MetricsTable(folder), stop, EpochProgress()],
-        plugins=[AtomicCheckpointIO()],
-        logger=TensorBoardLogger(folder, name="", version="tensorboard") if find_spec("tensorboard") else False,
-        gradient_clip_val=clip_norm or None,
+        logger=TensorBoardLogger(folder, name="", version="tensorboard") if find_spec("tensorboard") else None,
+        clip_norm=clip_norm,
     )
     try:
         trainer.fit(task, datamodule=data, ckpt_path=resume and str(resume))
@@ -81,7 +81,7 @@ def test(
     quiet()
     require_images(split, data.dataset(split))
     data.pin_memory = options.accelerator != "cpu" and torch.cuda.is_available()
-    trainer = build_trainer(options, folder, callbacks=[EpochProgress()], logger=False)
+    trainer = build_trainer(options, folder, callbacks=[EpochProgress()])
     trainer.test(task, dataloaders=data.evaluation_loader(split), verbose=False)
     if folder is not None:
         for name, write in task.plots().items():
@@ -89,7 +89,14 @@ def test(
     return task.last_metrics
 
 
-def build_trainer(options: TrainerOptions, folder: Path | None, **extra: Any) -> pl.Trainer:
+def build_trainer(
+    options: TrainerOptions,
+    folder: Path | None,
+    *,
+    callbacks: list[Callback],
+    logger: Logger | None = None,
+    clip_norm: float = 0.0,
+) -> pl.Trainer:
     """Lightning's Trainer from plain values; raises MachineError where the wanted device is not there."""
     values = asdict(options)
     if threads := values.pop("threads"):
@@ -99,11 +106,13 @@ def build_trainer(options: TrainerOptions, folder: Path | None, **extra: Any) ->
             **values,
             devices=1,
             default_root_dir=folder,
-            enable_progress_bar=any(isinstance(callback, EpochProgress) for callback in extra["callbacks"]),
             enable_model_summary=False,
-            enable_checkpointing=any(isinstance(callback, ModelCheckpoint) for callback in extra["callbacks"]),
+            enable_checkpointing=any(isinstance(callback, ModelCheckpoint) for callback in callbacks),
             num_sanity_val_steps=0,
-            **extra,
+            callbacks=callbacks,
+            plugins=[AtomicCheckpointIO()],
+            logger=logger or False,
+            gradient_clip_val=clip_norm or None,
         )
     except Exception as error:  # Lightning's MisconfigurationException, RuntimeError, ValueError, by kind of device
         wanted = f"trainer.accelerator {options.accelerator} with trainer.precision {options.precision}"
@@ -126,8 +135,8 @@ def quiet() -> None:
         warnings.filterwarnings("ignore", message)
 
 
-# What a run leaves in its folder; `--overwrite` removes it all.
-_LEFT = ("recipe.yaml", "best.ckpt", "last.ckpt", "metrics.csv", "curves.png", "confusion.png")
+# What every run leaves in its folder, beside its task's own plots.
+_LEFT = ("recipe.yaml", "best.ckpt", "last.ckpt", "metrics.csv", "curves.png")
 
 
 def prepare_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
@@ -137,18 +146,12 @@ def prepare_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
     """
     if (folder / "recipe.yaml").exists() and not (overwrite or resume):
         raise UsageError(f"{folder}: a run is already there; give another --out, or --resume it, or --overwrite it.")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise MachineError(f"{folder}: cannot be written ({error.strerror}); give another --out.") from error
+    make_folder(folder)
 
 
-def clear_folder(folder: Path) -> None:
-    """Remove what another run left, once it is sure that a new one will begin."""
-    for name in _LEFT:
+def clear_folder(folder: Path, task: Task) -> None:
+    """Remove what another run of `task` left, once it is sure that a new one will begin."""
+    for name in (*_LEFT, *task.plots()):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / "tensorboard", ignore_errors=True)
 

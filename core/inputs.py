@@ -1,4 +1,4 @@
-"""Which image files a list of arguments means: files, folders, globs and list files. Imports no torch.
+"""Which files a command line means: images (files, folders, globs, list files) and checkpoints. Imports no torch.
 
 Names that are not UTF-8 survive, by Python's surrogate escapes.
 """
@@ -57,6 +57,17 @@ def walk_images(folder: str, suffixes: frozenset[str], leave_out: str | None = N
     `leave_out`: the real path of a folder that is not entered.
     """
     yield from _walk(folder, suffixes, (os.path.realpath(folder),), leave_out)
+
+
+def find_checkpoint(path: str | Path) -> Path:
+    """The checkpoint file that `path` means: itself, or the best one of a run's folder."""
+    path = Path(path)
+    file = path / "best.ckpt" if path.is_dir() else path
+    if not file.is_file():
+        raise UsageError(
+            f"{file}: there is no such checkpoint; give a .ckpt file, or the folder of a run that has a best.ckpt."
+        )
+    return file
 
 
 def _walk(folder: str, suffixes: frozenset[str], above: tuple[str, ...], leave_out: str | None) -> Iterator[str]:

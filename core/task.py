@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_type_hints
 
 import lightning
 import lightning.pytorch as pl
@@ -242,12 +242,5 @@ def _per_channel(values: Sequence[float]) -> torch.Tensor:
 
 def _nested(options: type, values: dict[str, Any]) -> dict[str, Any]:
     # asdict() made dicts of inner dataclasses too: make them again, by the types that the outer one names.
-    from dataclasses import fields, is_dataclass
-    from typing import get_type_hints
-
     hints = get_type_hints(options)
-    known = {field.name for field in fields(options)}
-    return {
-        key: hints[key](**value) if key in known and is_dataclass(hints[key]) and isinstance(value, dict) else value
-        for key, value in values.items()
-    }
+    return {key: hints[key](**value) if isinstance(value, dict) else value for key, value in values.items()}

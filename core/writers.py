@@ -25,6 +25,17 @@ from .types import Prediction
 Draw = Callable[[np.ndarray, Prediction], np.ndarray]
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder for results and try to write to it, before any work; raises MachineError where that fails."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise MachineError(f"{folder}: cannot be written ({error.strerror}); give another --out.") from error
+
+
 class FolderWriter:
     """Writes the results of one prediction run into a folder; use as a context manager.
 
@@ -41,13 +52,10 @@ class FolderWriter:
         self._csv: Any = None
         if (folder / "predictions.jsonl").exists() and not overwrite:
             raise UsageError(f"{folder}: results are already there; give another --out, or --overwrite them.")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(folder / "pictures", ignore_errors=True)  # of the results that are overwritten
-            for name in ("predictions.jsonl", "predictions.csv", "failures.jsonl"):
-                self._files[name] = (folder / name).open("w", encoding="utf-8", errors="surrogateescape", newline="")
-        except OSError as error:
-            raise MachineError(f"{folder}: cannot be written ({error.strerror}); give another --out.") from error
+        make_folder(folder)
+        shutil.rmtree(folder / "pictures", ignore_errors=True)  # of the results that are overwritten
+        for name in ("predictions.jsonl", "predictions.csv", "failures.jsonl"):
+            self._files[name] = (folder / name).open("w", encoding="utf-8", errors="surrogateescape", newline="")
 
     def write(self, prediction: Prediction, name: str) -> None:
         """Add a prediction; its picture is called `name`, a path below the folder that was searched, and `.jpg`."""

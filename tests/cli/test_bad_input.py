@@ -12,7 +12,7 @@ FOLDER = ["train", "classification/resnet18_folder", "--model.weights", "null", 
 DIGITS = ["train", "classification/lenet5_digits"]
 
 
-def fails(capsys, line, code, *parts):
+def assert_fails(capsys, line, code, *parts):
     """`line` ends with `code` and one sentence that holds all `parts`."""
     capsys.readouterr()
     assert main([str(word) for word in line]) == code
@@ -61,7 +61,7 @@ def test_wrong_commands_end_with_2(line, parts, capsys, tmp_path):
     if parts is None:
         assert main(line) == 2
     else:
-        fails(capsys, line, 2, *parts)
+        assert_fails(capsys, line, 2, *parts)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_wrong_commands_end_with_2(line, parts, capsys, tmp_path):
 def test_every_number_out_of_its_range_is_named(entry, capsys, tmp_path):
     name = entry.partition("=")[0]
     part = "no backbone 'null'" if entry == "model.backbone=null" else name.split(".")[-1]
-    fails(capsys, [*DIGITS, f"--{entry}", "--out", tmp_path / "run"], 2, part)
+    assert_fails(capsys, [*DIGITS, f"--{entry}", "--out", tmp_path / "run"], 2, part)
 
 
 def test_a_recipe_that_is_not_one(capsys, tmp_path):
@@ -112,7 +112,7 @@ def test_a_recipe_that_is_not_one(capsys, tmp_path):
         ("task: classification\nmodel: !!python/object/apply:os.mkdir ['CANARY']\n", "not valid YAML"),
     ):
         path.write_text(text.replace("CANARY", str(tmp_path / "canary")))
-        fails(capsys, ["train", path], 2, part)
+        assert_fails(capsys, ["train", path], 2, part)
     assert not (tmp_path / "canary").exists()
 
 
@@ -129,13 +129,13 @@ def test_a_recipe_names_no_class_to_import(capsys, tmp_path, monkeypatch):
     ):
         recipe = {"task": "classification", section: {entry: hostile}}
         (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-        fails(capsys, ["train", tmp_path / "recipe.yaml"], 2, f"{section}.{entry}")
+        assert_fails(capsys, ["train", tmp_path / "recipe.yaml"], 2, f"{section}.{entry}")
     assert not (tmp_path / "canary").exists()
 
 
 def test_data_sets_that_cannot_be_used(capsys, tmp_path, write_blobs):
     def train(root, code, *parts):
-        fails(capsys, [*FOLDER, "--data.root", root, "--out", tmp_path / "run"], code, *parts)
+        assert_fails(capsys, [*FOLDER, "--data.root", root, "--out", tmp_path / "run"], code, *parts)
 
     train(tmp_path / "missing", 2, tmp_path / "missing")
     (tmp_path / "empty").mkdir()
@@ -153,15 +153,15 @@ def test_data_sets_that_cannot_be_used(capsys, tmp_path, write_blobs):
 
 
 def test_a_root_that_is_needed_and_not_given(capsys, tmp_path):
-    fails(capsys, [*FOLDER, "--out", tmp_path / "run"], 2, "data.root")
+    assert_fails(capsys, [*FOLDER, "--out", tmp_path / "run"], 2, "data.root")
 
 
 def test_a_broken_image_stops_training_and_is_named(capsys, tmp_path, write_blobs):
     root = write_blobs(tmp_path / "data")
     (root / "circle" / "03.png").write_bytes(b"nonsense")
     line = [*FOLDER, "--data.root", root, "--data.size", "32", "--out", tmp_path / "run", "--trainer.max_epochs", "1"]
-    fails(capsys, line, 3, root / "circle" / "03.png")
-    fails(capsys, [*line, "--data.num_workers", "1", "--overwrite"], 3, root / "circle" / "03.png")
+    assert_fails(capsys, line, 3, root / "circle" / "03.png")
+    assert_fails(capsys, [*line, "--data.num_workers", "1", "--overwrite"], 3, root / "circle" / "03.png")
 
 
 def test_model_files_that_are_refused_end_with_6(capsys, tmp_path, digits_run, digit_files):
@@ -171,10 +171,10 @@ def test_model_files_that_are_refused_end_with_6(capsys, tmp_path, digits_run, d
     torch.save({"foveal": {}, "payload": Canary(tmp_path / "canary")}, tmp_path / "evil.ckpt")
     for name in ("other", "cut", "page", "evil"):
         path = tmp_path / f"{name}.ckpt"
-        fails(capsys, ["info", path], 6, path)
-        fails(capsys, ["predict", path, digit_files, "--out", tmp_path / "out"], 6, path)
-        fails(capsys, ["evaluate", path], 6, path)
-        fails(capsys, [*DIGITS, "--model.weights", path, "--out", tmp_path / "run", "--overwrite"], 6, path)
+        assert_fails(capsys, ["info", path], 6, path)
+        assert_fails(capsys, ["predict", path, digit_files, "--out", tmp_path / "out"], 6, path)
+        assert_fails(capsys, ["evaluate", path], 6, path)
+        assert_fails(capsys, [*DIGITS, "--model.weights", path, "--out", tmp_path / "run", "--overwrite"], 6, path)
     assert not (tmp_path / "canary").exists()
 
 
@@ -200,7 +200,7 @@ def test_edited_checkpoints_are_refused(capsys, tmp_path, digits_run, digit_file
         else:
             target[last] = value
         torch.save(contents, tmp_path / "edited.ckpt")
-        fails(
+        assert_fails(
             capsys,
             ["predict", tmp_path / "edited.ckpt", digit_files, "--out", tmp_path / "out"],
             6,
@@ -215,11 +215,13 @@ def test_edited_checkpoints_are_refused(capsys, tmp_path, digits_run, digit_file
     edit("no backbone 'resnet19'", "foveal", "model", "backbone", "resnet19")
     edit("size", "foveal", "preprocessing", "size", -3)
     (tmp_path / "photo.ckpt").write_bytes(next(digit_files.rglob("*.png")).read_bytes())
-    fails(capsys, ["info", tmp_path / "photo.ckpt"], 6, "not a readable checkpoint")
+    assert_fails(capsys, ["info", tmp_path / "photo.ckpt"], 6, "not a readable checkpoint")
 
 
 def test_a_missing_file_of_weights(capsys, tmp_path):
-    fails(capsys, [*DIGITS, "--model.weights", tmp_path / "no.pth", "--out", tmp_path / "run"], 6, tmp_path / "no.pth")
+    assert_fails(
+        capsys, [*DIGITS, "--model.weights", tmp_path / "no.pth", "--out", tmp_path / "run"], 6, tmp_path / "no.pth"
+    )
 
 
 @pytest.mark.parametrize("command", ["train", "predict", "evaluate"])
@@ -231,26 +233,30 @@ def test_an_output_that_cannot_be_written_ends_with_4(capsys, tmp_path, digits_r
         "predict": ["predict", digits_run, digit_files, "--out", out],
         "evaluate": ["evaluate", digits_run, "--out", out],
     }
-    fails(capsys, lines[command], 4, out, "cannot be written", "give another --out")
+    assert_fails(capsys, lines[command], 4, out, "cannot be written", "give another --out")
 
 
 def test_a_device_that_is_not_there(capsys, tmp_path, digits_run, digit_files):
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    fails(capsys, ["predict", digits_run, digit_files, "--out", tmp_path / "a", "--device", "cuda"], 4, "--device cuda")
-    fails(capsys, [*DIGITS, "--trainer.accelerator", "gpu", "--out", tmp_path / "b"], 4, "accelerator gpu")
+    assert_fails(
+        capsys, ["predict", digits_run, digit_files, "--out", tmp_path / "a", "--device", "cuda"], 4, "--device cuda"
+    )
+    assert_fails(capsys, [*DIGITS, "--trainer.accelerator", "gpu", "--out", tmp_path / "b"], 4, "accelerator gpu")
 
 
 def test_predicting_nothing(capsys, tmp_path, digits_run):
     (tmp_path / "empty").mkdir()
-    fails(
+    assert_fails(
         capsys,
         ["predict", digits_run, tmp_path / "empty", "--out", tmp_path / "out"],
         3,
         tmp_path / "empty",
         "no image",
     )
-    fails(capsys, ["predict", digits_run, tmp_path / "nowhere", "--out", tmp_path / "out"], 2, tmp_path / "nowhere")
+    assert_fails(
+        capsys, ["predict", digits_run, tmp_path / "nowhere", "--out", tmp_path / "out"], 2, tmp_path / "nowhere"
+    )
     assert not (tmp_path / "out").exists()
 
 
@@ -259,8 +265,26 @@ def test_debug_shows_where_it_came_from(capsys):
     assert "Traceback" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("DataLoader worker (pid 7) is killed by signal: Bus error.", 4),
+        ("CUDA error: device-side assert triggered", 4),
+        ("Caught KeyError in DataLoader worker process 0.", 70),  # ours, in a worker
+    ],
+)
+def test_a_fault_of_the_machine_is_told_from_one_of_our_own(text, code, capsys, monkeypatch):
+    import foveal.cli.list
+
+    def fail(_arguments):
+        raise RuntimeError(text)
+
+    monkeypatch.setattr(foveal.cli.list, "run", fail)
+    assert_fails(capsys, ["list", "tasks"], code, text.split(".")[0])
+
+
 def test_a_fault_of_our_own_is_70_and_says_so(capsys, monkeypatch):
     import foveal.cli.list
 
     monkeypatch.setattr(foveal.cli.list, "run", lambda arguments: 1 / 0)
-    fails(capsys, ["list", "tasks"], 70, "A fault of foveal's own: ZeroDivisionError", "--debug")
+    assert_fails(capsys, ["list", "tasks"], 70, "A fault of foveal's own: ZeroDivisionError", "--debug")

@@ -22,23 +22,8 @@ def rows(path: Path) -> list[dict]:
 
 def test_a_folder_becomes_jsonl_csv_and_pictures(digits_run, digit_files, tmp_path, capsys):
     out = tmp_path / "out"
-    assert (
-        main(
-            [
-                "predict",
-                str(digits_run),
-                str(digit_files),
-                "--out",
-                str(out),
-                "--draw",
-                "--top-k",
-                "3",
-                "--batch-size",
-                "5",
-            ]
-        )
-        == 0
-    )
+    line = ["predict", str(digits_run), str(digit_files), "--out", str(out), "--draw"]
+    assert main([*line, "--top-k", "3", "--batch-size", "5"]) == 0
     lines = rows(out / "predictions.jsonl")
     assert [line["path"] for line in lines] == sorted(str(path) for path in digit_files.rglob("*.png"))
     for line in lines:
@@ -59,21 +44,8 @@ def test_a_folder_becomes_jsonl_csv_and_pictures(digits_run, digit_files, tmp_pa
 
 def test_batches_workers_and_neighbours_do_not_change_a_prediction(digits_run, digit_files, tmp_path):
     for name, options in (("one", ["--batch-size", "1"]), ("many", ["--batch-size", "4", "--num-workers", "2"])):
-        assert (
-            main(
-                [
-                    "predict",
-                    str(digits_run),
-                    str(digit_files),
-                    "--out",
-                    str(tmp_path / name),
-                    *options,
-                    "--device",
-                    "cpu",
-                ]
-            )
-            == 0
-        )
+        line = ["predict", str(digits_run), str(digit_files), "--device", "cpu", *options]
+        assert main([*line, "--out", str(tmp_path / name)]) == 0
     one, many = (rows(tmp_path / name / "predictions.jsonl") for name in ("one", "many"))
     assert [line["path"] for line in one] == [line["path"] for line in many]
     assert [line["names"] for line in one] == [line["names"] for line in many]

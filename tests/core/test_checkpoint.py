@@ -7,8 +7,9 @@ import pytest
 import torch
 
 import foveal
-from foveal.core.checkpoint import AtomicCheckpointIO, find_checkpoint, read_checkpoint
+from foveal.core.checkpoint import AtomicCheckpointIO, read_checkpoint
 from foveal.core.errors import MachineError, ModelFileError, UsageError
+from foveal.core.inputs import find_checkpoint
 
 
 def test_what_is_saved_is_loaded(tmp_path):
