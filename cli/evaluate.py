@@ -54,6 +54,8 @@ def _evaluate(given: Any) -> dict[str, Any]:
     recipe = _recipe_of(task, given, Recipe)
     data = open_data(recipe)
     data.transform = task.transform
+    if given.split == "all":
+        _refuse_own_splits(data, recipe)
     split = "test" if given.split == "all" else given.split
     dataset = data.dataset(split)
     if dataset.class_names != task.class_names:
@@ -74,6 +76,17 @@ def _evaluate(given: Any) -> dict[str, Any]:
     if given.out is not None:
         (given.out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     return metrics
+
+
+def _refuse_own_splits(data: Any, recipe: Any) -> None:
+    # The shares of train and val are 0 here: a drawn val has no image, and a train of the set's own can't give one.
+    try:
+        data.dataset("val")
+    except DataError:
+        return
+    except UsageError:
+        pass
+    raise UsageError(f"--split all: {recipe.data.root} has splits of its own; give train, val or test.")
 
 
 def _same_data(recipe: Any, task: Any) -> bool:

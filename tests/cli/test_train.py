@@ -279,6 +279,15 @@ def test_evaluate_says_when_the_data_have_changed(stopped_run, tmp_path, capsys)
     assert json.loads(capsys.readouterr().out)["images"] == 21
 
 
+@pytest.mark.parametrize("splits", [("train", "test"), ("train", "val", "test")])
+def test_evaluate_all_is_for_sets_without_splits_of_their_own(stopped_run, tmp_path, write_blobs, splits, capsys):
+    _, run = stopped_run
+    for split in splits:
+        write_blobs(tmp_path / "split" / split, names=("cat", "dog"), count=3)
+    assert main(["evaluate", str(run), "--split", "all", "--data.root", str(tmp_path / "split")]) == 2
+    assert "split has splits of its own; give train, val or test" in capsys.readouterr().err
+
+
 def test_a_mistake_beside_overwrite_costs_nothing(stopped_run, capsys):
     line, run = stopped_run
     before = (run / "best.ckpt").read_bytes()
