@@ -31,6 +31,10 @@ class MissingSplit(DataError):
     """A data set with splits of its own that lacks the one asked for."""
 
 
+class DataWarning(UserWarning):
+    """Something of a data set was left out or mended, and the rest is used; the command line prints it as one line."""
+
+
 class MachineError(FovealError):
     """The environment: disk, memory, permission, device."""
 

@@ -9,6 +9,8 @@ could name.
 from dataclasses import dataclass
 from typing import Literal
 
+SPLITS = ("train", "val", "test")
+
 
 @dataclass
 class DataOptions:
@@ -17,23 +19,41 @@ class DataOptions:
     Args:
         format: how the data set is stored; `foveal list datasets` shows the choices.
         root: the folder or file that holds it; none for an embedded set.
+        sources: further data sets that are mixed in, a list of {format: NAME, root: PATH}.
+        classes: the classes to learn, a list of names; or old names with new ones, {car: vehicle, truck: vehicle}.
+        images: how many the drawn world has, over all splits.
+        mask_values: what the values of mask files stand for, {0: background, 255: road}; by default their own numbers.
+        ignore_value: the value in mask files of pixels that count for nothing.
+        depth_scale: steps of a 16-bit depth file to the metre (KITTI 256, TUM 5000, millimetres 1000).
         size: height and width of the network's input, in pixels.
         resize: squash both sides to `size`, or crop the middle after scaling the shorter side to size / 0.875.
         grey: one grey channel in place of three colours.
         augment: random changes to training images; a task names its own, and `none` is always there.
         batch_size: images a step.
+        sampling: uniform, each image once an epoch; balanced, images of rare classes more often.
+        aspect_buckets: batches of images of like shape, sorted into this many kinds of height by width; 1 for none.
         num_workers: processes that read images; by default one less than the cores, and at most eight.
+        on_error: what an image that cannot be read does: stop the run, or be skipped with a warning.
         splits: shares of train, val and test where the data set has no splits of its own.
     """
 
     format: str = "image_folder"
     root: str | None = None
+    sources: list[dict[str, str]] | None = None
+    classes: dict[str, str] | list[str] | None = None
+    images: int | None = None
+    mask_values: dict[int, str] | None = None
+    ignore_value: int | None = None
+    depth_scale: float | None = None
     size: int = 224
     resize: Literal["squash", "crop"] = "squash"
     grey: bool = False
     augment: str = "none"
     batch_size: int = 32
+    sampling: Literal["uniform", "balanced"] = "uniform"
+    aspect_buckets: int = 1
     num_workers: int | None = None
+    on_error: Literal["stop", "skip"] = "stop"
     splits: tuple[float, float, float] = (0.65, 0.10, 0.25)
 
 

@@ -15,6 +15,16 @@ class Sample(TypedDict):
     path: str  # of the file, or "digits:12" where the image has none
     size: tuple[int, int]  # (H, W) of the file, before any resizing
     label: NotRequired[int]  # the class of the whole image
+    boxes: NotRequired[torch.Tensor]  # float32 (K, 4), xyxy
+    labels: NotRequired[torch.Tensor]  # int64 (K,), the classes of the boxes
+    crowd: NotRequired[torch.Tensor]  # bool (K,), many objects under one box: COCO's iscrowd
+    difficult: NotRequired[torch.Tensor]  # bool (K,), there, but not to be asked for: VOC's difficult
+    mask: NotRequired[torch.Tensor]  # int64 (H, W), class numbers; 255 = ignore
+    edges: NotRequired[torch.Tensor]  # float32 (H, W), the share of annotators who marked the pixel
+    depth: NotRequired[torch.Tensor]  # float32 (H, W), metres; 0 = no measurement
+    identity: NotRequired[int]  # whose face it is
+    sequence: NotRequired[int]  # of a frame: its video
+    frame: NotRequired[int]  # and its number in it, from 0
 
 
 class Batch(TypedDict):

@@ -1,35 +1,76 @@
-"""Readers of data sets on disk, one file a format.
+"""Readers of data sets on disk, one file a format, and the drawn world; each also writes what it reads.
 
-Each module named in `FORMATS` has one function `open_split(root, *, split, fractions, seed)` that returns a data set,
+Each module named in `FORMATS` has
+
+- `open_split(root, *, split, fractions, seed, findings, ...)`, which returns a data set; what else it takes are the
+  entries of the recipe's `data` section that `Format.takes` names;
+- `write_split(samples, root, *, split, class_names)`, which writes samples in this format (`foveal draw-data`);
+- where the truth lies in text, `mend(...)`, which writes it anew without its faults (`foveal check-data --fix`);
+
 and adding a format costs that file and one line here. A data set is anything with
 
 - `class_names`: list of str, by class number;
-- `labels`: int64 (N,), the class of each image, known without opening one;
+- `labels`: int64 (M,), the classes of all its objects (of its images, where each has one), known without opening one;
+- `len()` and `[index]`, a dict of `image` (uint8 (H, W, 3), RGB), `path` (str), `size` ((H, W) in pixels) and the
+  truth, numpy arrays under the keys of `core/types.py`;
+- `path(index)`, and `truth(index)`, the truth alone, without opening the image;
 - `fingerprint()`, a digest that changes with its images and labels;
-- `len()` and `[index]`, a dict of `image` (uint8 (H, W, 3), RGB), `path` (str), `size` ((H, W) in pixels) and `label`
-  (int);
+- `subset(indices)`, the same with some of the images;
 
 it keeps paths and labels in numpy arrays: Python objects would be copied into every forked loader worker, one reference
 count at a time. Imports no torch, so that data can be looked at without it.
 """
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from os import PathLike
-from typing import TYPE_CHECKING, Literal
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from ..core.errors import DataError, MissingSplit, UsageError, unknown
+from ..core.errors import DataError, DataWarning, MissingSplit, UsageError, unknown
+from ..core.options import SPLITS
 
 if TYPE_CHECKING:
     from ..core.data import Dataset
+    from .findings import Findings
+
+
+class Format(NamedTuple):
+    """What there is to say of a format before its reader is imported."""
+
+    task: str  # "any" for the drawn world
+    about: str
+    takes: tuple[str, ...] = ()  # entries of the `data` section that are meant for it
+    embedded: bool = False  # needs no root
+
 
 FORMATS = {
-    "image_folder": "one folder per class, or train/, val/ and test/ with one folder per class each",
-    "csv": "a table with the columns path, label and, if you like, split",
-    "idx": "MNIST's four files of images and labels, packed with gzip or not",
-    "digits": "1,797 handwritten digits of 8 x 8 pixels that come with scikit-learn; needs no --data.root",
+    "shapes": Format("any", "the drawn world: every kind of truth, made as it is asked for", ("images",), True),
+    "image_folder": Format("classification", "one folder per class, or train/, val/ and test/ with one per class each"),
+    "csv": Format("classification", "a table with the columns path, label and, if you like, split"),
+    "idx": Format("classification", "MNIST's four files of images and labels, packed with gzip or not"),
+    "digits": Format("classification", "1,797 handwritten digits of 8 x 8 pixels from scikit-learn", (), True),
+    "coco": Format("detection", "COCO's JSON of boxes, or a folder that holds such files and the images"),
+    "voc": Format("detection", "Pascal VOC's folder: Annotations/*.xml, JPEGImages/, ImageSets/Main/"),
+    "yolo": Format("detection", "a data.yaml, or images/ and labels/*.txt"),
+    "mask_folder": Format("segmentation", "images/ and masks/, palette or grey", ("mask_values", "ignore_value")),
+    "voc_segmentation": Format("segmentation", "Pascal VOC's folder: SegmentationClass/, ImageSets/Segmentation/"),
+    "coco_segmentation": Format("segmentation", "COCO's JSON of polygons and run lengths, drawn as masks"),
+    "cityscapes": Format("segmentation", "leftImg8bit/ and gtFine/, the 19 classes of the benchmark"),
+    "bsds": Format("edges", "BSDS500's folder: images/ and groundTruth/*.mat of several annotators"),
+    "edge_folder": Format("edges", "images/ and edges/, grey PNG, white where there is an edge"),
+    "depth_folder": Format("depth", "images/ and depth/, 16-bit PNG or .npy in metres", ("depth_scale",)),
+    "tum": Format("depth", "TUM's RGB-D sequences: rgb/, depth/ and their lists of times", ("depth_scale",)),
+    "nyu": Format("depth", "NYU Depth V2's .mat or .h5, one file with all images, or one a frame; needs h5py"),
+    "otb": Format("tracking", "OTB's folder: one a sequence, with img/ and groundtruth_rect.txt"),
+    "got10k": Format("tracking", "GOT-10k's folder: one a sequence, with its frames, groundtruth.txt, absence.label"),
+    "frame_folder": Format("tracking", "one folder of frames a sequence, with a file of boxes in it or beside it"),
+    "video": Format("tracking", "video files with a file of boxes of the same name beside each"),
+    "person_folder": Format("faces", "one folder a person"),
+    "lfw": Format("faces", "one folder a person, and pairs.txt with its folds"),
+    "pairs_csv": Format("faces", "a table of pairs: two paths, same or not and, if you like, a fold"),
 }
-SPLITS = ("train", "val", "test")
 
 
 def open_dataset(
@@ -39,25 +80,54 @@ def open_dataset(
     split: Literal["train", "val", "test"],
     fractions: Sequence[float] = (0.65, 0.10, 0.25),
     seed: int = 0,
+    options: Mapping[str, Any] | None = None,
+    findings: "Findings | None" = None,
 ) -> "Dataset":
     """One split of the data set at `root`.
 
     `fractions` say which share of the images goes to train, val and test where the data set itself does not; `seed`
-    draws them, the same on every machine. Raises UsageError for a wrong name, root or fraction, DataError for data that
-    cannot be used.
+    draws them, the same on every machine. `options` are entries of the recipe's `data` section that the format takes.
+    What is wrong with single entries is left out or mended with a DataWarning for each kind, or refused with a
+    DataError; where `findings` are given, everything goes there instead. Raises UsageError for a wrong name, root,
+    option or fraction, DataError for data that cannot be used.
     """
-    if format not in FORMATS:
-        raise unknown("data format", format, FORMATS)
+    from .findings import Findings
+
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
-    if root is None and format != "digits":
-        raise UsageError(f"The data format {format} reads {FORMATS[format]}: say where with --data.root.")
-    reader = import_module(f".{format}", __name__)
-    dataset = reader.open_split(root, split=split, fractions=fractions, seed=seed)
+    kind = _format(format, root, options or {})
+    noted = Findings() if findings is None else findings
+    common = {"split": split, "fractions": fractions, "seed": seed, "findings": noted}
+    dataset = reader(format).open_split(root, **common, **(options or {}))
+    if findings is None:
+        noted.require_usable()
+        for sentence in noted.sentences():
+            warnings.warn(sentence, DataWarning, stacklevel=2)
+    where = format if kind.embedded else root
     if not len(dataset) and split == "test":
-        raise MissingSplit(f"No image of {root or format} is for testing: its share in --data.splits is 0.")
+        raise MissingSplit(f"No image of {where} is for testing: its share in --data.splits is 0.")
     if not len(dataset):
-        raise DataError(
-            f"There is no image for the split '{split}' ({root or format}): give it a share with --data.splits."
-        )
+        raise DataError(f"There is no image for the split '{split}' ({where}): give it a share with --data.splits.")
     return dataset
+
+
+def reader(format: str) -> ModuleType:
+    """The module of a format; raises UsageError where there is no such format."""
+    if format not in FORMATS:
+        raise unknown("data format", format, FORMATS, "`foveal list datasets` shows them all.")
+    return import_module(f".{format}", __name__)
+
+
+def _format(format: str, root: object, options: Mapping[str, Any]) -> Format:
+    if format not in FORMATS:
+        raise unknown("data format", format, FORMATS, "`foveal list datasets` shows them all.")
+    kind = FORMATS[format]
+    if root is None and not kind.embedded:
+        raise UsageError(f"The data format {format} reads {kind.about}: say where with --data.root.")
+    for name in options:
+        takers = [
+            other for other, its in FORMATS.items() if name in its.takes or (name == "task" and its.task == "any")
+        ]
+        if format not in takers:
+            raise UsageError(f"data.{name} means nothing to the format {format}; it is for {', '.join(takers)}.")
+    return kind

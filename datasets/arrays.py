@@ -26,12 +26,16 @@ class ImageArrays:
     def __getitem__(self, index: int) -> dict[str, Any]:
         """The image, uint8 (H, W, 3) with three equal channels, its path, size (H, W) and label."""
         grey = self._images[index]
-        return {
-            "image": np.repeat(grey[:, :, None], 3, axis=2),
-            "path": f"{self._source}:{self._numbers[index]}",
-            "size": grey.shape,
-            "label": int(self.labels[index]),
-        }
+        image = np.repeat(grey[:, :, None], 3, axis=2)
+        return {"image": image, "path": self.path(index), "size": grey.shape, **self.truth(index)}
+
+    def path(self, index: int) -> str:
+        """What the image is called: there is no file of its own."""
+        return f"{self._source}:{self._numbers[index]}"
+
+    def truth(self, index: int) -> dict[str, Any]:
+        """`label`, the number of the image's class."""
+        return {"label": int(self.labels[index])}
 
     def fingerprint(self) -> str:
         """A digest of pixels, numbers and labels: another one when any of them changes."""

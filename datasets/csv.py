@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..core.errors import DataError, MissingSplit, UsageError
-from .files import ImageFiles
+from .files import LabelledFiles
+from .findings import Findings
 from .splits import require_classes, split_train, stratified_split
 
 _SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -26,7 +27,9 @@ class _Row(NamedTuple):
     split: str  # "" where the table has no such column
 
 
-def open_split(root: str | os.PathLike, *, split: str, fractions: Sequence[float], seed: int) -> ImageFiles:
+def open_split(
+    root: str | os.PathLike, *, split: str, fractions: Sequence[float], seed: int, findings: Findings
+) -> LabelledFiles:
     """One split of a table; `root` is the table, or a folder that holds one.
 
     Classes are the sorted labels of the training rows. Without a column `split`, all three are drawn; with one that
@@ -132,7 +135,7 @@ def _require_images(file: Path, rows: Sequence[_Row]) -> None:
         )
 
 
-def _dataset(file: Path, rows: Sequence[_Row], class_names: list[str]) -> ImageFiles:
+def _dataset(file: Path, rows: Sequence[_Row], class_names: list[str]) -> LabelledFiles:
     numbers = {name: number for number, name in enumerate(class_names)}
     for row in rows:
         if row.label not in numbers:
@@ -140,4 +143,4 @@ def _dataset(file: Path, rows: Sequence[_Row], class_names: list[str]) -> ImageF
                 f"'{file}', line {row.line}: the label '{row.label}' is on no training row; add one or remove the line."
             )
     labels = np.array([numbers[row.label] for row in rows], dtype=np.int64)
-    return ImageFiles(file.parent, [row.path for row in rows], labels, class_names)
+    return LabelledFiles(file.parent, [row.path for row in rows], labels, class_names)

@@ -10,10 +10,13 @@ from os import PathLike
 import numpy as np
 
 from .arrays import ImageArrays
+from .findings import Findings
 from .splits import stratified_split
 
 
-def open_split(root: str | PathLike | None, *, split: str, fractions: Sequence[float], seed: int) -> ImageArrays:
+def open_split(
+    root: str | PathLike | None, *, split: str, fractions: Sequence[float], seed: int, findings: Findings
+) -> ImageArrays:
     """One split of the digits; `root` is ignored, for they are in the package."""
     from sklearn.datasets import load_digits  # two seconds that other formats need not wait for
 

@@ -1,53 +1,100 @@
-"""Data sets whose images are files: the data set itself, and the questions that every such format asks of the disk."""
+"""Data sets whose images are files: the ground that all of them stand on, and what they ask of the disk."""
 
+import copy
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from ..core.errors import DataError, UsageError
 from ..core.images import read_image
 from ..core.inputs import IMAGE_SUFFIXES, walk_images
+from .mixed import class_numbers
 from .splits import digest
 
 
 class ImageFiles:
-    """Image files with one label each; see the package for what a data set is.
+    """Image files with nothing known about them; see the package for what a data set is.
 
-    `paths` are relative to `root`. `[index]` raises ImageError for a file that cannot be read.
+    `paths` are relative to `root`. A subclass gives each image its truth: it answers `truth`, says in `PER_IMAGE` which
+    of its arrays have one row an image, so that `subset` keeps them in step, and in `TRUTHS` which arrays make the
+    fingerprint. `[index]` raises ImageError for a file that cannot be read.
     """
 
-    def __init__(
-        self, root: str | os.PathLike, paths: Sequence[str], labels: Sequence[int] | np.ndarray, class_names: list[str]
-    ):
-        self.class_names = class_names
-        self.labels = np.asarray(labels, dtype=np.int64)
+    PER_IMAGE: tuple[str, ...] = ()  # names of attributes: arrays of N rows
+    TRUTHS: tuple[str, ...] = ("labels",)  # names of attributes: arrays that the fingerprint depends on
+
+    def __init__(self, root: str | os.PathLike, paths: Sequence[str], class_names: Sequence[str] = ()) -> None:
+        self.class_names = list(class_names)
+        self.labels = np.zeros(0, np.int64)
         self._root = os.path.join(os.fsencode(root), b"")
-        # Bytes, because names need not be UTF-8; one array, because a list would be copied into every worker.
-        self._paths = np.array([os.fsencode(path) for path in paths], dtype=np.bytes_)
+        self._paths = pack_names(paths)
 
     def __len__(self) -> int:
         """Number of images."""
-        return len(self.labels)
+        return len(self._paths)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """The image, uint8 (H, W, 3), its path, size (H, W) and label."""
-        path = os.fsdecode(self._root + self._paths[index])
+        """The image, uint8 (H, W, 3), its path, size (H, W) and truth."""
+        path = self.path(index)
         image = read_image(path)
-        return {"image": image, "path": path, "size": image.shape[:2], "label": int(self.labels[index])}
+        return {"image": image, "path": path, "size": image.shape[:2], **self.truth(index)}
+
+    def path(self, index: int) -> str:
+        """The image's file."""
+        return os.fsdecode(self._root + self._paths[index])
+
+    def truth(self, index: int) -> dict[str, Any]:
+        """What is known about an image, without opening it."""
+        return {}
 
     def fingerprint(self) -> str:
-        """A digest of names and labels: another one when an image is added, removed, renamed or labelled anew."""
-        return digest(self._paths.tolist(), self.labels)
+        """A digest of names and truth: another one when an image is added, removed, renamed or labelled anew."""
+        return digest(self._paths.tolist(), *(getattr(self, name) for name in self.TRUTHS))
 
-    def subset(self, indices: np.ndarray) -> "ImageFiles":
+    def subset(self, indices: np.ndarray) -> Self:
         """The same data set with the images at `indices` alone."""
-        part = ImageFiles(os.fsdecode(self._root), [], self.labels[indices], self.class_names)
-        part._paths = self._paths[indices]
+        part = copy.copy(self)
+        for name in ("_paths", *self.PER_IMAGE):
+            setattr(part, name, getattr(self, name)[indices])
         return part
+
+
+class LabelledFiles(ImageFiles):
+    """Image files with one label each. `labels`: int64 (N,)."""
+
+    PER_IMAGE = ("labels",)
+
+    def __init__(
+        self,
+        root: str | os.PathLike,
+        paths: Sequence[str],
+        labels: Sequence[int] | np.ndarray,
+        class_names: Sequence[str],
+    ) -> None:
+        super().__init__(root, paths, class_names)
+        self.labels = np.asarray(labels, dtype=np.int64)
+
+    def truth(self, index: int) -> dict[str, Any]:
+        """`label`, the number of the image's class."""
+        return {"label": int(self.labels[index])}
+
+    def with_classes(self, classes: Mapping[str, str]) -> Self:
+        """The images of the classes that are keys of `classes`, under the names that are its values."""
+        numbers, names = class_numbers(self.class_names, classes)
+        part = self.subset(np.flatnonzero(numbers[self.labels] >= 0))
+        part.class_names, part.labels = names, numbers[part.labels]
+        return part
+
+
+def pack_names(names: Sequence[str]) -> np.ndarray:
+    """Names of files in one array of bytes (N,): a list would be copied into every loader worker, and names need not be
+    UTF-8.
+    """
+    return np.array([os.fsencode(name) for name in names], dtype=np.bytes_)
 
 
 def require_folder(root: str | os.PathLike) -> Path:
@@ -65,18 +112,31 @@ def require_folder(root: str | os.PathLike) -> Path:
     return folder
 
 
+# What a folder may be called to be a split, in any case: `Train` beside `Test` are no classes.
+SPLIT_FOLDERS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
+
+
+def split_folder(folder: Path, split: str) -> str | None:
+    """The name of the sub-folder that holds a split of its own, if there is one."""
+    found = [name for name in subfolders(folder) if name.lower() in SPLIT_FOLDERS[split]]
+    if len(found) > 1:
+        raise DataError(f"'{folder}' holds both {' and '.join(found)}: leave the one that is for {split}.")
+    return found[0] if found else None
+
+
 def subfolders(folder: Path) -> list[str]:
     """Names of the folders in `folder`, sorted as Python sorts str; hidden ones left out."""
     return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
 
 
-def images_below(folder: Path) -> list[str]:
-    """Images at any depth, relative to `folder` and sorted; hidden files and litter left out, loops of links cut.
+def images_below(folder: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> list[str]:
+    """Images (or files of other `suffixes`) at any depth, relative to `folder` and sorted; hidden files and litter left
+    out, loops of links cut.
 
     A link to an image that is there too is left out: one picture must not come to lie in two splits.
     """
     try:
-        paths = sorted(walk_images(str(folder), IMAGE_SUFFIXES))
+        paths = sorted(walk_images(str(folder), suffixes))
         if any(map(os.path.islink, paths)):
             paths = sorted(
                 {os.path.realpath(path): path for path in sorted(paths, key=os.path.islink, reverse=True)}.values()

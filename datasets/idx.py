@@ -18,13 +18,16 @@ import numpy as np
 from ..core.errors import DataError
 from .arrays import ImageArrays
 from .files import require_folder
+from .findings import Findings
 from .splits import require_classes, split_train
 
 _PREFIXES = {"train": "train", "val": "train", "test": "t10k"}
 _MOST_BY_GZIP = 1032  # no deflate stream unpacks to more bytes per byte (zlib's documentation)
 
 
-def open_split(root: str | os.PathLike, *, split: str, fractions: Sequence[float], seed: int) -> ImageArrays:
+def open_split(
+    root: str | os.PathLike, *, split: str, fractions: Sequence[float], seed: int, findings: Findings
+) -> ImageArrays:
     """One split of the folder with MNIST's four files, packed with gzip or not; val is drawn from train.
 
     Classes are 0 to the largest training label. Raises DataError.

@@ -12,14 +12,23 @@ import numpy as np
 
 from ..core.errors import DataError, MissingSplit
 from ..core.inputs import IMAGE_SUFFIXES
-from .files import ImageFiles, describe_contents, holds_image, images_below, require_folder, subfolders
+from .files import (
+    SPLIT_FOLDERS,
+    LabelledFiles,
+    describe_contents,
+    holds_image,
+    images_below,
+    require_folder,
+    split_folder,
+    subfolders,
+)
+from .findings import Findings
 from .splits import require_classes, split_train, stratified_split
 
-# What a folder may be called to be a split, in any case: `Train` beside `Test` are no classes.
-_SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
 
-
-def open_split(root: str | os.PathLike, *, split: str, fractions: Sequence[float], seed: int) -> ImageFiles:
+def open_split(
+    root: str | os.PathLike, *, split: str, fractions: Sequence[float], seed: int, findings: Findings
+) -> LabelledFiles:
     """One split of a folder of images.
 
     Without train/ in it, all three are drawn from all images. With train/ and no val/ (or valid/, validation/), val is
@@ -27,7 +36,7 @@ def open_split(root: str | os.PathLike, *, split: str, fractions: Sequence[float
     Raises DataError, and MissingSplit for a test that is not there.
     """
     folder = require_folder(root)
-    own = {name: _own_folder(folder, name) for name in _SPLITS}
+    own = {name: split_folder(folder, name) for name in SPLIT_FOLDERS}
     if own["train"] is None:
         if any(own.values()) and set(subfolders(folder)) <= set(own.values()):
             held = ", ".join(filter(None, own.values()))
@@ -41,14 +50,6 @@ def open_split(root: str | os.PathLike, *, split: str, fractions: Sequence[float
         return _read(folder / str(own[split]), class_names, whole=split == "train")
     dataset = _read(folder / own["train"], class_names)
     return dataset.subset(split_train(dataset.labels, split, fractions, seed, class_names))
-
-
-def _own_folder(folder: Path, split: str) -> str | None:
-    """The sub-folder that holds a split of its own, if there is one."""
-    found = [name for name in subfolders(folder) if name.lower() in _SPLITS[split]]
-    if len(found) > 1:
-        raise DataError(f"'{folder}' holds both {' and '.join(found)}: leave the one that is for {split}.")
-    return found[0] if found else None
 
 
 def _class_names(folder: Path) -> list[str]:
@@ -67,7 +68,7 @@ def _class_names(folder: Path) -> list[str]:
     return names
 
 
-def _read(folder: Path, class_names: list[str], whole: bool = True) -> ImageFiles:
+def _read(folder: Path, class_names: list[str], whole: bool = True) -> LabelledFiles:
     """All images of `folder`; `whole`: every class must have some (val and test may lack one)."""
     unknown = sorted(set(subfolders(folder)) - set(class_names))
     if unknown:
@@ -84,4 +85,4 @@ def _read(folder: Path, class_names: list[str], whole: bool = True) -> ImageFile
         labels += [label] * len(found)
     if not paths:
         raise DataError(f"There is no image in '{folder}', only {describe_contents(folder)}: fill it or remove it.")
-    return ImageFiles(folder, paths, np.array(labels), class_names)
+    return LabelledFiles(folder, paths, np.array(labels), class_names)

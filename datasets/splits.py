@@ -1,11 +1,11 @@
 """Which images are for training, which for validation, which for testing, where the data set does not say."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
-from ..core.errors import DataError, UsageError
+from ..core.errors import DataError, MissingSplit, UsageError
 
 
 def stratified_split(
@@ -85,9 +85,43 @@ def _shares(count: int, fractions: np.ndarray, wanted: np.ndarray) -> np.ndarray
     return sizes
 
 
-def digest(names: Iterable[bytes], labels: np.ndarray) -> str:
-    """A short hash of a data set's names, in their order, and labels: what a checkpoint remembers of it."""
-    state = hashlib.blake2b(np.ascontiguousarray(labels, dtype="<i8").tobytes(), digest_size=16)
+def random_split(number: int, fractions: Sequence[float], seed: int) -> dict[str, np.ndarray]:
+    """As `stratified_split`, for images without classes."""
+    return stratified_split(np.zeros(number, np.int64), fractions, seed, ["image"])
+
+
+def require_own_split(where: object, split: str, own: Collection[str]) -> str:
+    """The split whose images give `split`, for a data set that names the splits `own` itself: val may come from train.
+
+    Raises MissingSplit for a test, DataError for a train that is not there.
+    """
+    if split in own:
+        return split
+    if split == "val" and "train" in own:
+        return "train"
+    kind = MissingSplit if split == "test" else DataError
+    raise kind(f"'{where}' has images for {' and '.join(own)} and none for {split}: add them.")
+
+
+def part_of_own_split(
+    number: int, split: str, own: Collection[str], fractions: Sequence[float], seed: int
+) -> np.ndarray:
+    """Which of the `number` images of `require_own_split` are for `split`: all, but that val is drawn from train where
+    it has none of its own.
+    """
+    if split == "test" or "val" in own:
+        return np.arange(number)
+    train, val, _ = fractions
+    share = train / (train + val) if train + val > 0 else 1.0
+    return random_split(number, (share, 1.0 - share, 0.0), seed)[split]
+
+
+def digest(names: Iterable[bytes], *truths: np.ndarray) -> str:
+    """A short hash of a data set's names, in their order, and truths: what a checkpoint remembers of it."""
+    state = hashlib.blake2b(digest_size=16)
+    for truth in truths:
+        kind = {"f": "<f8", "i": "<i8", "u": "<i8", "b": "<i8"}.get(truth.dtype.kind, truth.dtype)  # names stay bytes
+        state.update(np.ascontiguousarray(truth, dtype=kind).tobytes())
     for name in names:
         state.update(len(name).to_bytes(8, "little") + name)
     return state.hexdigest()

@@ -1,0 +1,298 @@
+"""Pictures with a marked style: what a style transfer takes its brush, palette and scale from.
+
+Each has its own palette, scale and direction. The kinds take turns, so the first six already differ in everything.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import cv2
+import numpy as np
+
+from .dice import Dice
+
+STYLE_KINDS: tuple[str, ...] = ("stripes", "dots", "brush_strokes", "mosaic", "hatching", "waves")
+
+Colour = tuple[int, ...]
+
+_STREAM = 6  # ends the key of every stream here; never 0, which SeedSequence does not tell from a shorter key
+_STEPS = 4096  # directions in a full turn
+_SINES = np.array([round(math.sin(2 * math.pi * step / _STEPS) * 2**14) for step in range(_STEPS)]) / 2**14
+
+
+def draw_style(index: int, *, size: tuple[int, int] = (256, 256), seed: int = 0) -> tuple[np.ndarray, str]:
+    """The picture of this number, uint8 (H, W, 3) RGB for `size` (H, W), and its kind: the same bytes for the same call.
+
+    The kind is `STYLE_KINDS[index % len(STYLE_KINDS)]`. A larger size shows more of the same style, not a larger scale.
+    """
+    kind = STYLE_KINDS[index % len(STYLE_KINDS)]
+    dice = Dice(seed, index, _STREAM)
+    palette = _palette(dice)
+    canvas = np.zeros((2 * size[0], 2 * size[1], 3), np.uint8)
+    canvas[:] = palette[0]
+    _KINDS[kind](canvas, palette, dice)
+    picture = halved(canvas).astype(np.int16)
+    grain = dice.bytes(*size, 1).astype(np.int16) // 24 - 5
+    return np.clip(picture + grain, 0, 255).astype(np.uint8), kind
+
+
+# --- what both pens draw with -----------------------------------------------------------------------------------------
+
+
+def sine(turns):
+    """The sine of an angle, or an array of them, in full turns: from a table of whole numbers, so the same everywhere."""
+    return _SINES[np.floor(np.asarray(turns) * _STEPS + 0.5).astype(np.int64) % _STEPS]
+
+
+def cosine(turns):
+    """As `sine`."""
+    return sine(np.asarray(turns) + 0.25)
+
+
+def fill(canvas: np.ndarray, outlines: np.ndarray | Sequence[np.ndarray], colour: Sequence[int]) -> None:
+    """Fill polygons, each (N, 2) of (x, y) in pixels of the finished picture, on a canvas of twice its size.
+
+    Where polygons of one call overlap they cut each other out: two circles make a ring.
+    """
+    many = outlines if isinstance(outlines, list | tuple) else [outlines]
+    places = [np.floor(outline * 32 - 7.5).astype(np.int32) for outline in many]  # 1/16 pixel, from the pixel's middle
+    cv2.fillPoly(canvas, places, colour, shift=4)
+
+
+def halved(canvas: np.ndarray) -> np.ndarray:
+    """A canvas of uint8 (2H, 2W, C) as (H, W, C): means of four, rounded."""
+    rows = canvas[0::2].astype(np.uint16)
+    rows += canvas[1::2]
+    means = rows[:, 0::2] + rows[:, 1::2]
+    means += 2
+    means >>= 2
+    return means.astype(np.uint8)
+
+
+def colour_of(hue: float, saturation: float, value: float) -> Colour:
+    """RGB, 0 to 255, of a hue in turns (0 red, 1/3 green, 2/3 blue) and a saturation and value of 0 to 1."""
+    channels = []
+    for offset in (5, 3, 1):
+        place = (offset + hue * 6) % 6
+        channels.append(int(255 * value * (1 - saturation * max(0.0, min(place, 4 - place, 1.0))) + 0.5))
+    return tuple(channels)
+
+
+def shaded(colour: Sequence[int], factor: float) -> Colour:
+    """A darker (`factor` below 1) or lighter colour."""
+    return tuple(min(255, int(value * factor + 0.5)) for value in colour)
+
+
+def mixed(first: Sequence[int], second: Sequence[int], share: float) -> Colour:
+    """`share` of the second colour in the first."""
+    return tuple(int(a + (b - a) * share + 0.5) for a, b in zip(first, second, strict=True))
+
+
+def uniforms(dice: Dice, *shape: int) -> np.ndarray:
+    """float64 of `shape`, 0 up to 1, in steps of 1/65536."""
+    pairs = dice.bytes(*shape, 2).astype(np.float64)
+    return (pairs[..., 0] * 256 + pairs[..., 1]) / 65536
+
+
+# --- palettes and fields ----------------------------------------------------------------------------------------------
+
+
+def _palette(dice: Dice) -> list[Colour]:
+    """Six colours that go together: the ground, then neighbours of one hue and one or two accents."""
+    hue, spread = dice.uniform(), dice.uniform(0.04, 0.11)
+    accent = hue + dice.choice((0.5, 0.42, 0.58, 0.33))
+    dark = dice.chance(0.4)
+    ground = colour_of(hue + spread, dice.uniform(0.3, 0.6), 0.22) if dark else colour_of(
+        hue + spread, dice.uniform(0.04, 0.18), 0.95
+    )
+    tones = [
+        colour_of(hue, dice.uniform(0.55, 0.9), dice.uniform(0.55, 0.8)),
+        colour_of(hue + spread, dice.uniform(0.4, 0.8), dice.uniform(0.7, 0.95)),
+        colour_of(hue - spread, dice.uniform(0.5, 0.9), dice.uniform(0.35, 0.6)),
+        colour_of(accent, dice.uniform(0.6, 0.9), dice.uniform(0.75, 0.95)),
+        colour_of(accent + spread, dice.uniform(0.25, 0.5), dice.uniform(0.85, 0.97)),
+    ]
+    return [ground, *dice.shuffled(tones)]
+
+
+class _Field:
+    """A smooth function of place, -1 to 1: a sum of three plane waves."""
+
+    def __init__(self, dice: Dice, wavelength: float):
+        self._waves = [
+            (*_direction(dice.uniform()), wavelength * dice.uniform(0.8, 1.6), dice.uniform()) for _ in range(3)
+        ]
+
+    def __call__(self, x, y):
+        return sum(sine((x * dx + y * dy) / length + phase) for dx, dy, length, phase in self._waves) / 3
+
+
+def _direction(turns: float) -> tuple[float, float]:
+    return float(cosine(turns)), float(sine(turns))
+
+
+def _grid(canvas: np.ndarray, step: float, turns: float) -> np.ndarray:
+    """float64 (R, C, 2): the points of a square grid, turned about the picture's middle, that cover all of it."""
+    height, width = canvas.shape[0] / 2, canvas.shape[1] / 2
+    reach = int((height + width) / 2 / step) + 2
+    along, across = np.meshgrid(np.arange(-reach, reach + 1) * step, np.arange(-reach, reach + 1) * step)
+    dx, dy = _direction(turns)
+    return np.stack([width / 2 + along * dx - across * dy, height / 2 + along * dy + across * dx], -1)
+
+
+def _seen(canvas: np.ndarray, places: np.ndarray, margin: float) -> np.ndarray:
+    """bool (...): which of the places (..., 2) are in the picture, or at most `margin` outside."""
+    x, y = places[..., 0], places[..., 1]
+    height, width = canvas.shape[0] / 2, canvas.shape[1] / 2
+    return (x > -margin) & (x < width + margin) & (y > -margin) & (y < height + margin)
+
+
+def _bands(canvas: np.ndarray, turns: float) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Map (along, across) a direction, from the picture's middle, to places."""
+    height, width = canvas.shape[0] / 2, canvas.shape[1] / 2
+    dx, dy = _direction(turns)
+    return lambda along, across: np.stack(
+        [width / 2 + along * dx - across * dy, height / 2 + along * dy + across * dx], -1
+    )
+
+
+# --- the kinds --------------------------------------------------------------------------------------------------------
+
+
+def _stripes(canvas: np.ndarray, palette: list[Colour], dice: Dice) -> None:
+    """Bands with a soft swing, in a rhythm of widths that repeats, with a thin line along some of them."""
+    place = _bands(canvas, dice.uniform())
+    reach = (canvas.shape[0] + canvas.shape[1]) / 4 + 8
+    along = np.arange(-reach, reach + 4, 4.0)
+    swing = dice.uniform(0, 7) * sine(along / dice.uniform(90, 220) + dice.uniform())
+    scale = dice.uniform(6, 20)
+    rhythm = [(colour, scale * dice.uniform(0.35, 1.3), dice.chance(0.5)) for colour in palette[: dice.between(3, 6)]]
+    across, number = -reach - 8, 0
+    while across < reach + 8:
+        colour, width, lined = rhythm[number % len(rhythm)]
+        fill(canvas, _ribbon(place, along, across + swing, width), colour)
+        if lined:
+            fill(canvas, _ribbon(place, along, across + swing + 0.4 * width, 0.15 * width), palette[-number % 6])
+        across, number = across + width, number + 1
+
+
+def _ribbon(place, along: np.ndarray, across: np.ndarray, width: float) -> np.ndarray:
+    return np.concatenate([place(along, across), place(along, across + width)[::-1]])
+
+
+def _dots(canvas: np.ndarray, palette: list[Colour], dice: Dice) -> None:
+    """A turned grid of discs whose size and colour follow smooth fields, as in a coarse print."""
+    step = dice.uniform(9, 20)
+    places = _grid(canvas, step, dice.uniform())
+    places[1::2] += (places[0, 1] - places[0, 0]) / 2
+    places = places[_seen(canvas, places, step)]
+    x, y = places[:, 0], places[:, 1]
+    tone, colours = _Field(dice, 130)(x, y), _Field(dice, 110)(x, y)
+    radii = step * (0.32 + 0.2 * tone)
+    turns = np.arange(20) / 20
+    ring = np.stack([cosine(turns), sine(turns)], -1)
+    discs = places[:, None] + radii[:, None, None] * ring
+    chosen = np.floor((colours + 1) * 2 + uniforms(dice, len(places)) * 1.2).astype(int) % 5 + 1
+    for number in range(1, 6):
+        fill(canvas, list(discs[chosen == number]), palette[number])
+    for number in range(1, 6):
+        fill(canvas, list((places[:, None] + 0.45 * radii[:, None, None] * ring)[chosen == number]), palette[-number])
+
+
+def _brush_strokes(canvas: np.ndarray, palette: list[Colour], dice: Dice) -> None:
+    """Thick strokes that lie over each other along a smooth field; each bristle and each part has its own shade."""
+    length, width = dice.uniform(34, 60), dice.uniform(9, 16)
+    places = _grid(canvas, width * 1.15, dice.uniform())
+    places = places[_seen(canvas, places, length / 2)]
+    places = places + (uniforms(dice, *places.shape) - 0.5) * width
+    order = np.argsort(uniforms(dice, len(places)), kind="stable")
+    spines, normals = _spines(places[order], _Field(dice, 240), length, dice.uniform())
+    tones = _Field(dice, 150)(spines[:, 3, 0], spines[:, 3, 1])
+    light = 0.72 + 0.5 * uniforms(dice, len(spines), _BRISTLES, 2)
+    colours = np.floor((tones + 1) * 2.2 + uniforms(dice, len(spines)) * 1.6).astype(int) % 5 + 1
+    profile = np.array([0.55, 0.92, 1.0, 1.0, 0.97, 0.85, 0.5]) * width / 2
+    edges = np.linspace(-1, 1, _BRISTLES + 1)
+    sides = spines[:, None] + (edges[:, None] * profile)[None, ..., None] * normals[:, None]
+    for stroke, shades, number in zip(sides, light, colours, strict=True):
+        for bristle in range(_BRISTLES):
+            left, right = stroke[bristle], stroke[bristle + 1][::-1]
+            fill(canvas, np.concatenate([left, right]), shaded(palette[number], shades[bristle, 0]))
+            fill(canvas, np.concatenate([left[3:], right[:4]]), shaded(palette[number], shades[bristle, 1]))
+
+
+_BRISTLES = 5
+
+
+def _spines(places: np.ndarray, field: _Field, length: float, base: float) -> tuple[np.ndarray, np.ndarray]:
+    """The middle lines (N, 7, 2) of strokes that follow the field from `places`, and the unit vectors across them."""
+    spots, normals, here = [], [], places
+    for _ in range(7):
+        turns = base + 0.22 * field(here[:, 0], here[:, 1])
+        spots.append(here)
+        normals.append(np.stack([-sine(turns), cosine(turns)], -1))
+        here = here + length / 6 * np.stack([cosine(turns), sine(turns)], -1)
+    return np.stack(spots, 1) - (spots[3] - places)[:, None], np.stack(normals, 1)
+
+
+def _mosaic(canvas: np.ndarray, palette: list[Colour], dice: Dice) -> None:
+    """Tiles with uneven corners and joints between them; the colour of a tile follows a smooth field."""
+    step = dice.uniform(10, 19)
+    corners = _grid(canvas, step, dice.uniform())
+    corners = corners + (uniforms(dice, *corners.shape) - 0.5) * step * dice.uniform(0.25, 0.6)
+    tiles = np.stack([corners[:-1, :-1], corners[:-1, 1:], corners[1:, 1:], corners[1:, :-1]], 2).reshape(-1, 4, 2)
+    middles = (tiles[:, 0] + tiles[:, 1] + tiles[:, 2] + tiles[:, 3]) / 4
+    seen = _seen(canvas, middles, step)
+    tiles, middles = tiles[seen], middles[seen]
+    tiles = middles[:, None] + (tiles - middles[:, None]) * (1 - 2.4 / step)
+    field = _Field(dice, dice.uniform(110, 200))(middles[:, 0], middles[:, 1])
+    chosen = np.floor((field + 1) * 4.5 + uniforms(dice, len(tiles)) * 1.3).astype(int) % 5 + 1
+    light = 0.8 + 0.35 * uniforms(dice, len(tiles))
+    for tile, number, shade in zip(tiles, chosen, light, strict=True):
+        fill(canvas, tile, shaded(palette[number], shade))
+
+
+def _hatching(canvas: np.ndarray, palette: list[Colour], dice: Dice) -> None:
+    """Pen strokes in two or three directions: each layer where the tone is darker than its share."""
+    step = dice.uniform(4.5, 7.5)
+    tone, base = _Field(dice, dice.uniform(130, 220)), dice.uniform()
+    inks = [colour for colour in palette[1:] if abs(sum(colour) - sum(palette[0])) > 150] or palette[1:]
+    for layer in range(3):
+        turns = base + (0, 0.17, 0.33)[layer]
+        places = _grid(canvas, step, turns)
+        places = places + (uniforms(dice, *places.shape) - 0.5) * step * 0.6
+        places = places[_seen(canvas, places, step) & (tone(places[..., 0], places[..., 1]) > (-0.75, -0.1, 0.25)[layer])]
+        dx, dy = _direction(turns)
+        long = step * (1.2 + 0.9 * uniforms(dice, len(places), 1))
+        thick = 0.35 + 0.5 * uniforms(dice, len(places), 1) + 0.35 * (tone(places[:, 0], places[:, 1]) + 1)[:, None]
+        way, across = long * np.array([dx, dy]), thick * np.array([-dy, dx])
+        strokes = np.stack([places - way, places + across, places + way, places - across], 1)
+        for stroke in strokes:
+            fill(canvas, stroke, inks[layer % len(inks)])
+
+
+def _waves(canvas: np.ndarray, palette: list[Colour], dice: Dice) -> None:
+    """Rows of waves, the nearer before the farther, each with lines that follow its crest."""
+    place = _bands(canvas, dice.uniform(-0.12, 0.12))
+    reach = (canvas.shape[0] + canvas.shape[1]) / 4 + 8
+    along = np.arange(-reach, reach + 3, 3.0)
+    row, length = dice.uniform(15, 30), dice.uniform(45, 110)
+    height, across, number = row * dice.uniform(0.4, 0.8), -reach - 8, 0
+    while across < reach + row:
+        crest = across + height * sine(along / length + dice.uniform()) * (
+            1 + 0.5 * sine(along / (2.7 * length) + dice.uniform())
+        )
+        fill(canvas, _ribbon(place, along, crest, 2 * row + 3 * height), palette[1 + number % 5])
+        for line in (0.18, 0.4, 0.66):
+            ink = palette[0] if line < 0.3 else shaded(palette[1 + number % 5], 0.72 if line < 0.5 else 1.25)
+            fill(canvas, _ribbon(place, along, crest + line * row, row * 0.09), ink)
+        across, number = across + row * 0.8, number + 1
+
+
+_KINDS: dict[str, Callable[[np.ndarray, list[Colour], Dice], None]] = {
+    "stripes": _stripes,
+    "dots": _dots,
+    "brush_strokes": _brush_strokes,
+    "mosaic": _mosaic,
+    "hatching": _hatching,
+    "waves": _waves,
+}
