@@ -5,7 +5,8 @@ import hashlib
 import numpy as np
 import pytest
 
-from foveal.datasets.world.styles import STYLE_KINDS, draw_style, halved
+from foveal.datasets.world.pens import halved
+from foveal.datasets.world.styles import STYLE_KINDS, draw_style
 
 SMALL = (64, 96)
 
