@@ -1,7 +1,7 @@
 """What faces and styles are drawn with: polygons on a canvas of twice the picture's size, colours, and sines.
 
-Of OpenCV only `fillPoly` is used, with corners in whole sixteenths of a pixel, and the canvas is reduced by whole-number
-means: smooth edges, the same everywhere.
+Of OpenCV only `fillPoly` is used, with corners in whole sixteenths of a pixel, and the canvas is reduced by means in
+whole numbers: smooth edges, the same everywhere.
 """
 
 import math
@@ -55,7 +55,7 @@ def halved(canvas: np.ndarray) -> np.ndarray:
     height, width, channels = canvas.shape
     rows = np.add(canvas[0::2], canvas[1::2], dtype=np.uint16)
     picture = np.empty((height // 2, width // 2, channels), np.uint8)
-    for channel in range(channels):  # four times as fast as all at once: numpy's inner loop is then a row
+    for channel in range(channels):  # twice as fast as all at once: numpy's inner loop is then a row
         sums = rows[:, 0::2, channel] + rows[:, 1::2, channel]
         picture[..., channel] = (sums + 2) >> 2
     return picture
