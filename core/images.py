@@ -80,8 +80,7 @@ def read_image(path: ImagePath, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
     Raises ImageError for everything that can be wrong with the file; more than `max_pixels` is refused before decoding.
     """
-    name = os.fsdecode(path)
-    return decode_image(_read_bytes(name), name, max_pixels)
+    return decode_image(read_bytes(path), os.fsdecode(path), max_pixels)
 
 
 def decode_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -102,6 +101,21 @@ def decode_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.nda
     )  # libtiff has turned it, whatever the flags
 
 
+def inspect_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> tuple[str, tuple[int, int]]:
+    """The format's name ("JPEG") and the height and width that `decode_image` would return, without decoding.
+
+    Raises ImageError for what is no image, has a damaged header or too many pixels, and for a JPEG, PNG, WebP or PNM
+    file that ends too early; of other formats only their decoders can tell.
+    """
+    try:
+        kind, header = read_header(data, max_pixels)
+        if kind in ("JPEG", "PNG", "WebP", "PNM") and is_cut(kind, data, header):
+            raise cut(kind)
+    except Fault as fault:
+        raise ImageError(name, fault.code, fault.reason) from None
+    return kind, _upright_size(header)
+
+
 def read_size(path: ImagePath) -> tuple[int, int]:
     """Height and width that `read_image` will return, in pixels, from the header: nothing is decoded.
 
@@ -109,10 +123,10 @@ def read_size(path: ImagePath) -> tuple[int, int]:
     """
     name = os.fsdecode(path)
     try:
-        _, header = read_header(_read_bytes(name), max_pixels=MAX_SIDE**2)
+        _, header = read_header(read_bytes(name), max_pixels=MAX_SIDE**2)
     except Fault as fault:
         raise ImageError(name, fault.code, fault.reason) from None
-    return (header.width, header.height) if header.orientation >= 5 else (header.height, header.width)
+    return _upright_size(header)
 
 
 def write_image(path: ImagePath, rgb: np.ndarray) -> None:
@@ -141,7 +155,9 @@ _WRITTEN = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 # --- bytes ------------------------------------------------------------------------------------------------------------
 
 
-def _read_bytes(name: str) -> bytes:
+def read_bytes(path: ImagePath) -> bytes:
+    """All bytes of an image file; raises ImageError for one that is missing, empty, too large or no file."""
+    name = os.fsdecode(path)
     try:
         with open(name, "rb", opener=_open_without_waiting) as file:
             status = os.fstat(file.fileno())
@@ -208,6 +224,10 @@ def _decode_avif(data: bytes) -> np.ndarray | None:
         return np.asarray(open_avif(data).convert("RGB"))
     except (OSError, ValueError, SyntaxError, RuntimeError):
         return None
+
+
+def _upright_size(header: Header) -> tuple[int, int]:
+    return (header.width, header.height) if header.orientation >= 5 else (header.height, header.width)
 
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
