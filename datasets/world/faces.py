@@ -107,7 +107,6 @@ def _line(points: np.ndarray, thick) -> np.ndarray:
 
 def _background(head: Head) -> None:
     dice, size, colour = head.moment.dice, head.size, head.moment.backdrop
-    head.canvas[:] = (*colour, 0)
     for _ in range(dice.between(0, 5)):
         other = mixed(shaded(colour, dice.uniform(0.6, 1.3)), colour_of(dice.uniform(), 0.5, 0.8), dice.uniform(0, 0.3))
         place, radius = (dice.uniform(0, size), dice.uniform(0, size)), dice.uniform(0.08, 0.4) * size

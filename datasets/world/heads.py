@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from .pens import Colour, cosine, fill, sine
+from .pens import Colour, blank, cosine, fill, sine
 from .people import Moment, Person
 
 NOSE = 0.24  # how far the tip of the nose stands out
@@ -36,10 +36,10 @@ class Head:
 
     @cached_property
     def canvas(self) -> np.ndarray:
-        """What is drawn on: uint8 (2 * size, 2 * size, 4)."""
-        return np.zeros((2 * self.size, 2 * self.size, 4), np.uint8)
+        """What is drawn on, the backdrop's colour at first: uint8 (2 * size, 2 * size, 4)."""
+        return blank(self.size, self.size, (*self.moment.backdrop, 0))
 
-    def fill(self, outline, colour: Colour, part: int = 255) -> None:
+    def fill(self, outline: np.ndarray | list[np.ndarray], colour: Colour, part: int = 255) -> None:
         """Fill one polygon of pixels (N, 2), or several that cut each other out."""
         fill(self.canvas, outline, (*colour, part))
 

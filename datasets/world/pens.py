@@ -18,14 +18,22 @@ _STEPS = 4096  # directions in a full turn
 _SINES = np.array([round(math.sin(2 * math.pi * step / _STEPS) * 2**14) for step in range(_STEPS)]) / 2**14
 
 
-def sine(turns):
+def sine(turns: float | np.ndarray) -> np.ndarray:
     """The sine of an angle, or an array of them, in full turns, from a table: the same everywhere."""
     return _SINES[np.floor(np.asarray(turns) * _STEPS + 0.5).astype(np.int64) % _STEPS]
 
 
-def cosine(turns):
+def cosine(turns: float | np.ndarray) -> np.ndarray:
     """As `sine`."""
     return sine(np.asarray(turns) + 0.25)
+
+
+def blank(height: int, width: int, colour: Sequence[int]) -> np.ndarray:
+    """A canvas for a picture of this size, all of one colour: uint8 (2 * height, 2 * width, C)."""
+    canvas = np.empty((2 * height, 2 * width, len(colour)), np.uint8)
+    canvas[0] = colour
+    canvas[1:] = canvas[0]  # row by row: far faster than pixel by pixel
+    return canvas
 
 
 def fill(canvas: np.ndarray, outlines: np.ndarray | Sequence[np.ndarray], colour: Sequence[int]) -> None:
@@ -33,7 +41,7 @@ def fill(canvas: np.ndarray, outlines: np.ndarray | Sequence[np.ndarray], colour
 
     Where polygons of one call overlap they cut each other out: two circles make a ring.
     """
-    many = outlines if isinstance(outlines, list | tuple) else [outlines]
+    many = [outlines] if isinstance(outlines, np.ndarray) else outlines
     cv2.fillPoly(canvas, [_sixteenths(outline) for outline in many], colour, shift=4)
 
 

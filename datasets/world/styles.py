@@ -9,9 +9,11 @@ import cv2
 import numpy as np
 
 from .dice import Dice
-from .pens import Colour, colour_of, cosine, fill, fill_each, halved, mixed, shaded, sine, uniforms
+from .pens import Colour, blank, colour_of, cosine, fill, fill_each, halved, mixed, shaded, sine, uniforms
 
 STYLE_KINDS: tuple[str, ...] = ("stripes", "dots", "brush_strokes", "mosaic", "hatching", "waves")
+
+Placing = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 _STREAM = 6  # ends the key of every stream here; never 0, which SeedSequence does not tell from a shorter key
 
@@ -24,11 +26,11 @@ def draw_style(index: int, *, size: tuple[int, int] = (256, 256), seed: int = 0)
     kind = STYLE_KINDS[index % len(STYLE_KINDS)]
     dice = Dice(seed, index, _STREAM)
     palette = _palette(dice)
-    canvas = np.zeros((2 * size[0], 2 * size[1], 3), np.uint8)
-    canvas[:] = palette[0]
+    canvas = blank(*size, palette[0])
     _KINDS[kind](canvas, palette, dice)
     grain = cv2.cvtColor(dice.bytes(*size) // 24, cv2.COLOR_GRAY2RGB)
-    return cv2.subtract(cv2.add(halved(canvas), grain), (5, 5, 5, 0)), kind  # both stop at 0 and 255
+    picture = cv2.add(halved(canvas), grain)  # stops at 255, as the next stops at 0
+    return cv2.subtract(picture, np.full_like(picture, 5)), kind
 
 
 # --- palettes and fields ----------------------------------------------------------------------------------------------
@@ -58,15 +60,18 @@ class _Field:
             (*_direction(dice.uniform()), wavelength * dice.uniform(0.8, 1.6), dice.uniform()) for _ in range(3)
         ]
 
-    def __call__(self, x, y):
-        return sum(sine((x * dx + y * dy) / length + phase) for dx, dy, length, phase in self._waves) / 3
+    def __call__(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        total = np.zeros(x.shape)
+        for dx, dy, length, phase in self._waves:
+            total += sine((x * dx + y * dy) / length + phase)
+        return total / 3
 
 
 def _direction(turns: float) -> tuple[float, float]:
     return float(cosine(turns)), float(sine(turns))
 
 
-def _turned(canvas: np.ndarray, turns: float) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+def _turned(canvas: np.ndarray, turns: float) -> Placing:
     """Map (along, across) a direction, counted from the picture's middle, to places (..., 2)."""
     height, width = canvas.shape[0] / 2, canvas.shape[1] / 2
     dx, dy = _direction(turns)
@@ -119,7 +124,7 @@ def _stripes(canvas: np.ndarray, palette: list[Colour], dice: Dice) -> None:
         across, number = across + width, number + 1
 
 
-def _ribbon(place, along: np.ndarray, across: np.ndarray, width: float) -> np.ndarray:
+def _ribbon(place: Placing, along: np.ndarray, across: np.ndarray, width: float) -> np.ndarray:
     return np.concatenate([place(along, across), place(along, across + width)[::-1]])
 
 
@@ -132,7 +137,7 @@ def _dots(canvas: np.ndarray, palette: list[Colour], dice: Dice) -> None:
     x, y = places[:, 0], places[:, 1]
     tone, colours = _Field(dice, 130)(x, y), _Field(dice, 110)(x, y)
     radii = step * (0.32 + 0.2 * tone)
-    turns = np.arange(20) / 20
+    turns = np.arange(16) / 16
     ring = np.stack([cosine(turns), sine(turns)], -1)
     discs = places[:, None] + radii[:, None, None] * ring
     chosen = _tones(dice, colours, 2.0, 1.2)
@@ -193,7 +198,7 @@ def _mosaic(canvas: np.ndarray, palette: list[Colour], dice: Dice) -> None:
 
 def _hatching(canvas: np.ndarray, palette: list[Colour], dice: Dice) -> None:
     """Pen strokes in two or three directions: each layer where the tone is darker than its share."""
-    step = dice.uniform(4.5, 7.5)
+    step = dice.uniform(5.5, 8.5)
     tone, base = _Field(dice, dice.uniform(130, 220)), dice.uniform()
     inks = [colour for colour in palette[1:] if abs(sum(colour) - sum(palette[0])) > 150] or palette[1:]
     for layer in range(3):
