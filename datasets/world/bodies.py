@@ -31,7 +31,7 @@ class Body(NamedTuple):
     texture: int
     texels: float  # of the texture on a metre
     place: tuple[int, int]  # where on the texture its middle lies, in texels
-    colours: tuple[np.ndarray, np.ndarray]  # RGB, of the texture's first and last shade
+    colours: tuple[np.ndarray, np.ndarray]  # of the texture's first and last shade
     bevel: float  # how far its rounded rim reaches in, of its reach
 
 

@@ -49,7 +49,7 @@ class Surface(NamedTuple):
     """What covers the ground, the wall or the sky."""
 
     texture: int
-    colours: tuple[np.ndarray, np.ndarray]  # RGB, of the texture's first and last shade
+    colours: tuple[np.ndarray, np.ndarray]  # of the texture's first and last shade
     texels: float  # of the texture on a metre
     place: tuple[int, int]  # texels by which it is shifted
 
@@ -62,7 +62,7 @@ class Backdrop(NamedTuple):
     is_open: bool  # the sky stands there, and no wall
     ground: Surface
     back: Surface
-    haze: np.ndarray  # RGB
+    haze: np.ndarray  # its colour
     clear: float  # metres at which haze takes half of the colour
     light: int  # the direction that it comes from, 0 to 1023 of a full turn
     noise: int  # of the sensor, 0 to 2
@@ -162,6 +162,7 @@ def draw_portrait(dice: Dice, size: tuple[int, int], label: int) -> Scene:
     side = min(size)
     body = plan_body(dice, size, reach=side * dice.uniform(0.16, 0.46), label=label)
     x, y = (dice.uniform(0.6 * body.reach, length - 0.6 * body.reach) for length in (size[1], size[0]))
+    y = min(y, _ground_row(backdrop, body, size) - below_middle(body))
     return Scene(Plan(size, backdrop, (body._replace(x=x, y=y),)), dice)
 
 

@@ -148,45 +148,43 @@ CLOUDS = tuple(range(_FAMILIES.index(_clouds) * _EACH, (_FAMILIES.index(_clouds)
 
 
 # --- colours ----------------------------------------------------------------------------------------------------------
+# A colour is red, green, blue and a 0: with four bytes a pixel, a look-up moves one number instead of three.
 
 
 def draw_colour(dice: Dice, low: int, high: int, vivid: int) -> np.ndarray:
-    """RGB, int64 (3,): brightest channel from `low` to `high`, `vivid` of 256 the largest distance from grey."""
+    """A colour, int32 (4,): brightest channel from `low` to `high`, `vivid` of 256 the largest distance from grey."""
     value, hue, strength = dice.between(low, high), dice.below(6 * 256), dice.below(vivid + 1)
     wheel = [min(max(abs((hue + shift) % 1536 - 768) - 256, 0), 256) for shift in (0, 1024, 512)]
-    return np.array([value * (65536 - strength * (256 - part)) >> 16 for part in wheel])
+    return np.array([*(value * (65536 - strength * (256 - part)) >> 16 for part in wheel), 0], np.int32)
 
 
 def palette(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """RGB for each shade, int64 (64, 3): from one colour to another."""
-    return first + (second - first) * np.arange(SHADES)[:, None] // (SHADES - 1)
+    """The colour of each shade, int32 (256,), four numbers each: from one colour to another."""
+    return (first + (second - first) * np.arange(SHADES, dtype=np.int32)[:, None] // (SHADES - 1)).ravel()
 
 
 def lit(colours: np.ndarray, haze: np.ndarray, amount: int) -> np.ndarray:
-    """A table of `colours` (64, 3) under 64 levels of light, behind `amount` of 256 of the colour `haze`.
+    """A table of a palette under 64 levels of light, behind `amount` of 256 of the colour `haze`.
 
-    Dark at level 0, as they are at `LIGHT_OF_DAY`, and shining at the last. As `_packed`.
+    Dark at level 0, as they are at `LIGHT_OF_DAY`, and shining at the last. Packed colours, int32 (4096,): look up
+    64 level + shade.
     """
-    level = np.arange(LEVELS, dtype=np.int32)[:, None, None]
-    light = colours.astype(np.int32) * (level * 7 + 256 - 7 * LIGHT_OF_DAY) >> 8
+    level = np.arange(LEVELS, dtype=np.int32)[:, None]
+    light = colours * (level * 7 + (256 - 7 * LIGHT_OF_DAY))
+    light >>= 8
     light += np.maximum(level - 50, 0) * 9
-    light = np.minimum(light, 255)
-    light += (haze.astype(np.int32) - light) * amount >> 8
-    return _packed(light)
+    np.minimum(light, 255, out=light)
+    light *= 256 - amount
+    light += np.tile(haze * amount, SHADES)
+    light >>= 8
+    return light.astype(np.uint8).view(np.int32).ravel()
 
 
 def hazy(colours: np.ndarray, haze: np.ndarray) -> np.ndarray:
-    """A table of `colours` (64, 3) behind more and more of the colour `haze`: none at level 0, nothing else at 63."""
-    level = np.arange(LEVELS, dtype=np.int32)[:, None, None]
-    colours = colours.astype(np.int32)
-    return _packed(colours + (haze.astype(np.int32) - colours) * level // (LEVELS - 1))
-
-
-def _packed(table: np.ndarray) -> np.ndarray:
-    """A table (64 levels, 64 shades, 3) as int32 (4096,): four bytes a colour, so that a look-up moves one number."""
-    packed = np.zeros((LEVELS * SHADES, 4), np.uint8)
-    packed[:, :3] = table.reshape(-1, 3)
-    return packed.view(np.int32).ravel()
+    """A table like that of `lit` behind more and more of the colour `haze`: none at level 0, nothing else at 63."""
+    level = np.arange(LEVELS, dtype=np.int32)[:, None]
+    table = colours * (LEVELS - 1 - level) + np.tile(haze, SHADES) * level
+    return (table // (LEVELS - 1)).astype(np.uint8).view(np.int32).ravel()
 
 
 # --- camera -----------------------------------------------------------------------------------------------------------

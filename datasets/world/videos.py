@@ -83,7 +83,7 @@ class Video:
 
     @property
     def visible(self) -> np.ndarray:
-        """Whether the target is in sight, bool (T,): at least a fifth of its pixels and 25 of them, as for `difficult`."""
+        """Whether the target is in sight, bool (T,): a fifth of its pixels or more, and 25 or more (not `difficult`)."""
         return self._track[1]
 
     @cached_property
@@ -114,11 +114,11 @@ class Video:
         label = dice.below(len(SHAPE_NAMES))
         side, focal = min(self.size), focal_length(self.size)
         middle = side * dice.uniform(0.065, 0.13)
-        target = self._plan_path(dice, plan_body(dice, self.size, middle, label), growth=1.35, stray=0.12)
+        target = self._plan_path(dice, plan_body(dice, self.size, middle, label), growth=1.6, stray=0.12)
         nearest, farthest = (REACHES[label] * focal / float(edge) for edge in (target.reach.max(), target.reach.min()))
         others, distances = [], [nearest, farthest]
         for number in range(dice.between(3, 7) if attempt < 20 else 0):
-            nearer = dice.chance(0.4)
+            nearer = number == 0 or dice.chance(0.3)
             distance = nearest * dice.uniform(0.5, 0.85) if nearer else farthest * dice.uniform(1.15, 1.9)
             if min(abs(distance - other) for other in distances) < APART or distance > self._backdrop.wall - APART:
                 continue
@@ -126,7 +126,8 @@ class Video:
             body = plan_body(dice, self.size, REACHES[kind] * focal / distance, kind)
             if dice.chance(0.5):
                 body = body._replace(texture=target.body.texture)
-            others.append(self._plan_path(dice, body, growth=1.0, stray=0.1))
+            path = self._plan_path(dice, body, growth=1.0, stray=0.1)
+            others.append(path if others else _crossing(path, target, dice))
             distances.append(distance)
         return target, others
 
@@ -159,6 +160,15 @@ class Video:
         return self._backdrop._replace(pan=float(self._pan[number]))
 
 
+def _crossing(path: _Path, target: _Path, dice: Dice) -> _Path:
+    """`path`, moved so that it meets the target somewhere in the middle of the video."""
+    meeting = len(path.x) // 4 + dice.below(len(path.x) // 2 + 1)
+    near = 0.4 * path.body.reach
+    right = target.x[meeting] - path.x[meeting] + dice.uniform(-near, near)
+    down = target.y[meeting] - path.y[meeting] + dice.uniform(-near, near)
+    return path._replace(x=path.x + right, y=path.y + down)
+
+
 def _hide(free: np.ndarray, top: int, left: int, plate: Plate) -> None:
     """Clear the pixels of `free`, a part of the image that begins at (`top`, `left`), that lie behind `plate`."""
     found = plate._replace(top=plate.top - top, left=plate.left - left).overlap(free.shape)
@@ -173,7 +183,9 @@ def _glide(dice: Dice, frames: int, start: float, step: float, limit: float) -> 
     """
     points = [start, start]
     while len(points) < frames // _KNOT + 4:
-        points.append(min(max(points[-1] + dice.uniform(-step, step), -limit), limit))
+        onwards = dice.uniform(-step, step)
+        inside = abs(points[-1] + onwards) <= limit
+        points.append(points[-1] + (onwards if inside else -onwards))
     steering = np.array(points)
     knot = np.arange(frames) // _KNOT
     t = np.arange(frames) % _KNOT / _KNOT
