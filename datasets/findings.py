@@ -11,8 +11,8 @@ from typing import Literal, NamedTuple
 from ..core.errors import DataError
 
 # What the reader did: mended (the entry is used with another value), left out (it is not used), noted (it is used as it
-# is), refused (training would learn something wrong, so it does not begin); kept: only `foveal check-data` looks for it,
-# so it is used as it is, and should not be.
+# is), refused (training would learn something wrong, so it does not begin); or that only `foveal check-data` looks for
+# it: kept (it is used as it is, and should not be).
 Action = Literal["mended", "left out", "noted", "refused", "kept"]
 
 
