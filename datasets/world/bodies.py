@@ -13,7 +13,7 @@ SHAPE_NAMES = ("disc", "square", "triangle", "star", "ring", "cross", "crescent"
 # Metres from the middle of a body to its farthest point, by class: what makes distance readable from a picture.
 REACHES = (0.36, 0.42, 0.46, 0.52, 0.46, 0.46, 0.42, 0.42)
 
-_FRACTION = 16  # corners are placed to 1/16 pixel
+_FRACTION_BITS = 4  # corners are placed to 1/16 pixel
 
 
 class Body(NamedTuple):
@@ -92,10 +92,7 @@ class Plate(NamedTuple):
         scale = body.reach * body.metres * body.texels * 65536 / (a * d - b * c)
         rows, columns = self._offsets(inner)
         down, right = np.floor(rows * 256).astype(np.int64), np.floor(columns * 256).astype(np.int64)
-        (u_right, u_down), (v_right, v_down) = (
-            (floor(d * scale), floor(-b * scale)),
-            (floor(-c * scale), floor(a * scale)),
-        )
+        u_right, u_down, v_right, v_down = (floor(part * scale) for part in (d, -b, -c, a))
         u = ((down * u_down >> 8) + (body.place[0] << 16)).astype(np.int32)[:, None]
         v = ((down * v_down >> 8) + (body.place[1] << 16)).astype(np.int32)[:, None]
         u = u + (right * u_right >> 8).astype(np.int32)
@@ -122,18 +119,17 @@ class Plate(NamedTuple):
 
 
 def cut_out(body: Body) -> Plate:
-    """The pixels that a body covers; those that its outline touches are among them."""
-    corners = [_corners(body, outline) for outline in _outlines()[body.label]]
+    """The pixels that a body covers."""
+    inner = body._replace(reach=body.reach - 0.5)  # `fillPoly` adds the pixels that the outline itself runs through
+    corners = [_corners(inner, outline) for outline in _outlines()[body.label]]
     rim = max(1, floor(body.bevel * body.reach))
     margin = rim // 2 + 2
     left, top = (floor(float(side.min())) - margin for side in corners[0])
     right, bottom = (floor(float(side.max())) + margin + 2 for side in corners[0])
     mask = np.zeros((bottom - top, right - left), np.uint8)
-    polygons = [
-        np.stack([np.floor((x - left) * _FRACTION), np.floor((y - top) * _FRACTION)], axis=1).astype(np.int32)
-        for x, y in corners
-    ]
-    cv2.fillPoly(mask, polygons, 1, lineType=cv2.LINE_8, shift=4)
+    places = [np.stack([x - left, y - top], axis=1) * 2**_FRACTION_BITS for x, y in corners]
+    polygons = [np.floor(place).astype(np.int32) for place in places]
+    cv2.fillPoly(mask, polygons, 1, lineType=cv2.LINE_8, shift=_FRACTION_BITS)
     return Plate(body, mask, top, left, rim, cv2.countNonZero(mask))
 
 

@@ -42,7 +42,7 @@ CAMERA_HEIGHT = 1.2  # metres
 SKY = 60.0  # metres: as far as the world goes
 LEAST_VISIBLE = 0.2  # of an object's pixels; with less in sight it is difficult
 FEWEST_PIXELS = 25  # in sight; with fewer an object is difficult
-APART = 0.35  # metres between two bodies' distances, so that they never cut through one another
+APART = 0.42  # metres between two bodies' distances: more than any two lean towards each other
 
 
 class Surface(NamedTuple):
@@ -135,9 +135,7 @@ class Scene:
         depth = np.repeat(_row_depths(size, backdrop)[:, None], size[1], axis=1)
         for plate in self._plates:
             if found := plate.overlap(size):
-                part = depth[found[0]]
-                nearer = np.minimum(plate.depth(found[1]), part)  # a lower edge that leans into the ground stops there
-                np.copyto(part, nearer, where=plate.mask[found[1]].view(bool))
+                np.copyto(depth[found[0]], plate.depth(found[1]), where=plate.mask[found[1]].view(bool))
         return depth
 
     @cached_property
@@ -216,7 +214,7 @@ def plan_body(dice: Dice, size: tuple[int, int], reach: float, label: int | None
         reach=reach,
         turn=dice.below(TURN) if dice.chance(0.35) else dice.between(-TURN // 16, TURN // 16),
         lean=dice.below(TURN),
-        squeeze=dice.uniform(0.9, 1.0),
+        squeeze=dice.uniform(0.93, 1.0),
         texture=dice.below(texture_numbers()),
         texels=dice.uniform(60.0, 260.0),
         place=(dice.below(SIDE), dice.below(SIDE)),

@@ -83,7 +83,7 @@ class Video:
 
     @property
     def visible(self) -> np.ndarray:
-        """Whether the target is in sight, bool (T,): a fifth of its pixels or more, and 25 or more (not `difficult`)."""
+        """Whether the target is seen, bool (T,): a fifth of its pixels or more, and 25 at least (not `difficult`)."""
         return self._track[1]
 
     @cached_property
