@@ -9,6 +9,7 @@ import yaml
 from ..configs import find_recipe
 from ..core.errors import UsageError
 from ..core.options import DataOptions, OptimizerOptions, ScheduleOptions, TrainerOptions
+from ..datasets import FORMATS
 from ..tasks import TASKS, options_class
 from .checks import check_names, check_ranges, check_registries, check_types, make_parser, type_of
 
@@ -51,6 +52,21 @@ def parse_recipe(name: str, overrides: list[tuple[str, str]]) -> Recipe:
     checked = check_types(values, types, lambda key: f"--{key}" if key in given else f"{path}: {key}")
     check_ranges(checked)
     return Recipe(**checked)
+
+
+def parse_data(format: str, overrides: list[tuple[str, str]]) -> Recipe:
+    """A recipe of nothing but data in `format`, for a command that trains nothing: its `model` is None.
+
+    Raises UsageError as `parse_recipe` does.
+    """
+    types = {"task": str, "seed": int, "data": DataOptions, "trainer": TrainerOptions}
+    values: dict[str, Any] = {"task": FORMATS[format].task, "data": {"format": format}}
+    for key, text in overrides:
+        _set(values, key, text, type_of(key, types))
+    check_names(values, types, lambda _: "")
+    checked = check_types(values, types, lambda key: f"--{key}")
+    check_ranges(checked)
+    return Recipe(model=None, **checked)
 
 
 def options_help(name: str) -> str:
