@@ -8,13 +8,17 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from ..datasets import FORMATS
+
 if TYPE_CHECKING:
     from ..datasets.check import Report
     from ..datasets.findings import Finding
 
 _PLACES = 10  # of one kind that are shown
-_CLASSES = 40  # rows of the table of classes
+_CLASSES = 24  # rows of the table of classes
 _BAR = 24  # letters for the largest class
+
+_UNITS = {"classification": "images", "detection": "objects", "segmentation": "pixels"}
 
 # What a finding's action means for whoever reads it.
 _MEANINGS = {
@@ -29,30 +33,40 @@ _MEANINGS = {
 def print_report(report: "Report", *, everything: bool) -> None:
     """Print all of it; `everything`: all places and classes, however many."""
     console = Console()
-    mode = {"quick": "headers of images only", "usual": "", "full": "every image decoded in full"}[report.mode]
-    console.print(Text(f"{report.format} {report.root or ''}".strip() + (f" ({mode})" if mode else ""), style="bold"))
+    mode = {"quick": " (headers of images only)", "usual": "", "full": " (every image decoded in full)"}[report.mode]
+    console.print(Text(f"{report.format} {report.root or ''}".strip() + mode, style="bold"))
     if report.numbers:
+        console.print()
         console.print(_numbers(report))
     if report.class_names and any(map(any, report.counts.values())):
+        console.print()
         console.print(_classes(report, everything))
     for remark in report.remarks:
+        console.print()
         console.print(Text(remark))
     for wrong in (True, False):
         _print_findings(console, [f for f in report.findings if (f.action != "noted") == wrong], everything)
+    console.print()
     if not report.wrong():
         images = sum(numbers["images"] for numbers in report.numbers.values())
         console.print(Text(f"Nothing is wrong with these {images:,} images.", style="bold"))
 
 
-def _numbers(report: "Report") -> Table:
+def _table(first: str) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", show_edge=False)
-    table.add_column("")
+    table.add_column(first, max_width=34, overflow="ellipsis", no_wrap=True)
+    return table
+
+
+def _numbers(report: "Report") -> Table:
+    """A row a number, a column a split; three numbers are the least, the median and the largest."""
+    table = _table("(least / median / most)")
     for split in report.numbers:
         table.add_column(split, justify="right")
     for name in dict.fromkeys(name for numbers in report.numbers.values() for name in numbers):
         values = [_shown(name, numbers.get(name)) for numbers in report.numbers.values()]
         table.add_row(name.replace("_", " "), *values)
-    return Padding(table, (1, 0, 0, 0))
+    return table
 
 
 def _shown(name: str, value: Any) -> str:
@@ -74,27 +88,27 @@ def _number(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
 
 
-def _classes(report: "Report", everything: bool) -> Padding:
-    """A row a class: its number in each split, and a bar for all of them."""
+def _classes(report: "Report", everything: bool) -> Table:
+    """A row a class: its number in each split, and a bar for all of them; of many, the commonest and the rarest."""
     names, totals = report.class_names, [sum(of_class) for of_class in zip(*report.counts.values(), strict=True)]
-    order = (
-        sorted(range(len(names)), key=lambda number: -totals[number]) if len(names) > _CLASSES else range(len(names))
-    )
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", show_edge=False)
-    table.add_column("class", max_width=30, overflow="ellipsis", no_wrap=True)
+    table = _table("class")
     for split in report.counts:
-        table.add_column(split, justify="right")
+        table.add_column(f"{split} {_UNITS.get(FORMATS[report.format].task, '')}".strip(), justify="right")
     table.add_column("share", justify="right")
     table.add_column("")
-    shown = list(order) if everything else list(order)[:_CLASSES]
-    for number in shown:
-        bar = "█" * max(round(_BAR * totals[number] / max(max(totals), 1)), 1) if totals[number] else ""
-        share = f"{100 * totals[number] / max(sum(totals), 1):.1f} %"
+    rows: list[int | None] = list(range(len(names)))
+    if len(names) > _CLASSES and not everything:
+        order = sorted(range(len(names)), key=lambda number: -totals[number])
+        rows = [*order[: _CLASSES // 2], None, *order[-_CLASSES // 2 :]]
+    for number in rows:
+        if number is None:
+            table.add_row(Text(f"... {len(names) - _CLASSES} more; --all shows them", style="dim"))
+            continue
+        bar = "█" * max(round(_BAR * totals[number] / max(totals)), 1) if totals[number] else ""
+        share = f"{100 * totals[number] / sum(totals):.1f} %"
         counts = [f"{counts[number]:,}" for counts in report.counts.values()]
         table.add_row(Text(names[number]), *counts, share, Text(bar, style="dim"))
-    if len(shown) < len(names):
-        table.add_row(Text(f"{len(names) - len(shown)} more; --all shows them", style="dim"))
-    return Padding(table, (1, 0, 0, 0))
+    return table
 
 
 def _print_findings(console: Console, findings: Sequence["Finding"], everything: bool) -> None:
@@ -103,11 +117,9 @@ def _print_findings(console: Console, findings: Sequence["Finding"], everything:
         kinds.setdefault((finding.code, finding.action), []).append(finding)
     for (code, action), of_kind in kinds.items():
         console.print()
-        head = Text(f"{code} ({len(of_kind):,})", style="" if action == "noted" else "bold red")
-        console.print(head + Text(f"  {_MEANINGS[action]}", style="not bold dim"))
+        head = Text(f"{code} ({len(of_kind):,})", style="bold" if action == "noted" else "bold red")
+        console.print(head.append(f"  {_MEANINGS[action]}", style="not bold dim"))
         for finding in of_kind if everything else of_kind[:_PLACES]:
-            console.print(Padding(Text(str(finding)), (0, 0, 0, 2)))
+            console.print(Padding(Text(str(finding)), (0, 0, 0, 2), expand=False))
         if not everything and len(of_kind) > _PLACES:
-            console.print(Text(f"  and {len(of_kind) - _PLACES:,} more; --all shows them", style="dim"))
-    if findings:
-        console.print()
+            console.print(Text(f"  ... {len(of_kind) - _PLACES:,} more; --all shows them", style="dim"))

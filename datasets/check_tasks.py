@@ -215,10 +215,8 @@ def _edges(view: View) -> Truth:
     read, unusable = _read_all(view, "edges", look, "NO_EDGE")
     numbers: Numbers = {}
     if read.any():
-        numbers = {
-            "share_of_edge_pixels": float(shares[read].mean()),
-            "maps_without_edge": int((shares[read] == 0).sum()),
-        }
+        numbers["share_of_edge_pixels"] = float(shares[read].mean())
+        numbers["maps_without_edge"] = int((shares[read] == 0).sum())
     if annotators.any():
         numbers["annotators_per_image"] = spread(annotators[read])
     return Truth(numbers, np.zeros(0, np.int64), unusable)
