@@ -172,7 +172,7 @@ def _as_dict(report: "Report", out: Path | None, changes: int | None) -> dict[st
         | {"action": finding.action}
         for finding in report.findings
     ]
-    entry = {"format": report.format, "root": report.root, "mode": report.mode, "splits": splits}
+    entry = {"format": report.format, "task": report.task, "root": report.root, "mode": report.mode, "splits": splits}
     entry |= {"remarks": report.remarks, "wrong": len(report.wrong()), "findings": findings}
     return entry if out is None else entry | {"fixed": {"out": str(out), "changes": changes}}
 

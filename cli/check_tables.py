@@ -8,8 +8,6 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ..datasets import FORMATS
-
 if TYPE_CHECKING:
     from ..datasets.check import Report
     from ..datasets.findings import Finding
@@ -91,9 +89,9 @@ def _number(value: float) -> str:
 def _classes(report: "Report", everything: bool) -> Table:
     """A row a class: its number in each split, and a bar for all of them; of many, the commonest and the rarest."""
     names, totals = report.class_names, [sum(of_class) for of_class in zip(*report.counts.values(), strict=True)]
-    table = _table("class")
+    table = _table(f"class ({_UNITS.get(report.task, 'objects')})")
     for split in report.counts:
-        table.add_column(f"{split} {_UNITS.get(FORMATS[report.format].task, '')}".strip(), justify="right")
+        table.add_column(split, justify="right")
     table.add_column("share", justify="right")
     table.add_column("")
     rows: list[int | None] = list(range(len(names)))
@@ -102,7 +100,7 @@ def _classes(report: "Report", everything: bool) -> Table:
         rows = [*order[: _CLASSES // 2], None, *order[-_CLASSES // 2 :]]
     for number in rows:
         if number is None:
-            table.add_row(Text(f"... {len(names) - _CLASSES} more; --all shows them", style="dim"))
+            table.add_row(Text(f"... {len(names) - _CLASSES} more (--all)", style="dim"))
             continue
         bar = "█" * max(round(_BAR * totals[number] / max(totals)), 1) if totals[number] else ""
         share = f"{100 * totals[number] / sum(totals):.1f} %"

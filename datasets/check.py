@@ -29,6 +29,7 @@ class Report(NamedTuple):
     """What was found."""
 
     format: str
+    task: str
     root: str | None
     mode: Mode
     class_names: list[str]
@@ -75,7 +76,7 @@ def check_dataset(
     parts = {split: part for split in SPLITS if (part := _open(format, root, split, findings, common)) is not None}
     findings = _each_once(findings)
     task = str(options.get("task", FORMATS[format].task))
-    report = Report(format, None if root is None else str(root), mode, [], {}, {}, findings, {}, {}, {}, [])
+    report = Report(format, task, None if root is None else str(root), mode, [], {}, {}, findings, {}, {}, {}, [])
     on_disk = format not in _FRAMES_IN_A_FILE and all(isinstance(part, ImageFiles) for part in parts.values())
     if parts and on_disk:
         files = _files_of(parts, base_of(root))
@@ -120,6 +121,8 @@ def _open(format: str, root: Any, split: Any, findings: Findings, common: Mappin
     except MissingSplit:
         return None
     except DataError as error:
+        if any(str(error).startswith(str(finding)) for finding in findings if finding.action == "refused"):
+            return None  # it says no more than what was noted
         findings.note("NOT_USABLE", str(root or format), str(error).removesuffix("."), action="refused")
         return None
 
