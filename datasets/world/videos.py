@@ -10,6 +10,7 @@ from .dice import Dice
 from .scenes import (
     APART,
     CAMERA_HEIGHT,
+    LEAST_VISIBLE,
     Backdrop,
     Plan,
     Scene,
@@ -43,7 +44,7 @@ class Frame(Scene):
 
 
 class Video:
-    """A video of `frames` frames whose target is well in sight in the first.
+    """A video of `frames` frames whose target is well in sight in the first, and in sight in about half or more.
 
     What its objects look like, where they go and what is seen of the target is known without drawing a frame.
     """
@@ -54,7 +55,7 @@ class Video:
         self._pan = _glide(dice, frames, dice.uniform(-40.0, 40.0) * size[1] / 256, size[1] / 12, size[1] / 3)
         self._target, self._others = self._plan_paths(0)
         attempt = 1
-        while self._seen(0)[1] < 0.9:  # what should be followed must be seen at first; without others it always is
+        while not self._is_fair():
             self._target, self._others = self._plan_paths(attempt)
             attempt += 1
 
@@ -74,7 +75,7 @@ class Video:
         plate, share, pixels = self._seen(number)
         height, width = self.size
         box = np.clip(plate.extent(), 0, (width, height, width, height)).astype(np.float32)
-        return box, not is_difficult(np.float32(share), pixels)
+        return box, not is_difficult(np.array(share, np.float32), np.array(pixels))
 
     @property
     def boxes(self) -> np.ndarray:
@@ -107,6 +108,11 @@ class Video:
         return plate, pixels / plate.area, pixels
 
     # --- plans ---
+
+    def _is_fair(self) -> bool:
+        """What should be followed must be seen at first, and then in half of the frames: every sixth is looked at."""
+        shares = [self._seen(number)[1] for number in range(0, self._frames, _KNOT // 2)]
+        return shares[0] >= 0.9 and sum(share >= LEAST_VISIBLE for share in shares) >= len(shares) / 2
 
     def _plan_paths(self, attempt: int) -> tuple[_Path, list[_Path]]:
         """The target and the others: each stays nearer or farther than the target ever is."""
@@ -161,12 +167,14 @@ class Video:
 
 
 def _crossing(path: _Path, target: _Path, dice: Dice) -> _Path:
-    """`path`, moved so that it meets the target somewhere in the middle of the video."""
-    meeting = len(path.x) // 4 + dice.below(len(path.x) // 2 + 1)
+    """`path`, moved so that it passes before the target somewhere in the middle of the video."""
+    frames = np.arange(len(path.x))
+    meeting = len(frames) // 4 + dice.below(len(frames) // 2 + 1)
     near = 0.4 * path.body.reach
     right = target.x[meeting] - path.x[meeting] + dice.uniform(-near, near)
     down = target.y[meeting] - path.y[meeting] + dice.uniform(-near, near)
-    return path._replace(x=path.x + right, y=path.y + down)
+    speed = path.body.reach * dice.uniform(0.05, 0.12) * dice.choice((-1, 1))  # so that it doesn't stay there
+    return path._replace(x=path.x + right + (frames - meeting) * speed, y=path.y + down)
 
 
 def _hide(free: np.ndarray, top: int, left: int, plate: Plate) -> None:

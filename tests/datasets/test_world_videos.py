@@ -1,5 +1,7 @@
 """Videos of the drawn world: what is said of the target without drawing agrees with the frames."""
 
+import hashlib
+
 import numpy as np
 import pytest
 
@@ -42,7 +44,7 @@ def test_boxes_are_inside_and_move_smoothly(videos):
 
 
 def test_target_is_seen_at_first_hidden_at_times_and_seen_again(videos):
-    assert all(video.visible[0] for video in videos)
+    assert all(video.visible[0] and video.visible.mean() > 0.4 for video in videos)
     hidden = [video for video in videos if not video.visible.all()]
     back = [video for video in hidden if (np.diff(video.visible.astype(int)) == 1).any()]
     assert len(hidden) >= 4 and len(back) >= 3
@@ -76,3 +78,10 @@ def test_wall_and_ground_move_with_the_camera_and_noise_anew():
     images = [video.frame(number).image.astype(int) for number in range(3)]
     assert 0 < np.abs(images[0] - images[1]).mean() < 30
     assert len(video.boxes) == len(video.visible) == 3
+
+
+def test_bytes_are_those_of_every_other_machine():
+    # Another digest means another picture or truth: raise shapes.VERSION with it.
+    video = Video(Dice(0, 2), size=(96, 128))
+    parts = (video.boxes, video.visible, video.frame(7).image, video.frame(40).ids)
+    assert hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()[:16] == "435e9eeb6cc1acfb"
