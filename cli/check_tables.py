@@ -61,18 +61,28 @@ def _numbers(report: "Report") -> Table:
     table = _table("(least / median / most)")
     for split in report.numbers:
         table.add_column(split, justify="right")
-    for name in dict.fromkeys(name for numbers in report.numbers.values() for name in numbers):
-        values = [_shown(name, numbers.get(name)) for numbers in report.numbers.values()]
-        table.add_row(name.replace("_", " "), *values)
+    columns = [_with_one_size(numbers) for numbers in report.numbers.values()]
+    if not all("size" in numbers for numbers in columns):
+        columns = list(report.numbers.values())
+    for name in dict.fromkeys(name for numbers in columns for name in numbers):
+        table.add_row(name.replace("_", " "), *(_shown(name, numbers.get(name)) for numbers in columns))
     return table
+
+
+def _with_one_size(numbers: dict[str, Any]) -> dict[str, Any]:
+    """The same numbers with `size` in place of three sizes that are one."""
+    sizes = {name: value for name, value in numbers.items() if name.endswith("_size")}
+    if not sizes or len({tuple(value) for value in sizes.values()}) > 1:
+        return numbers
+    first = {"images": numbers["images"], "size": next(iter(sizes.values()))}
+    return first | {name: value for name, value in numbers.items() if name not in sizes}
 
 
 def _shown(name: str, value: Any) -> str:
     if value is None:
         return "–"
-    if name == "sizes":
-        shown = list(dict.fromkeys(f"{width} x {height}" for height, width in value))
-        return " / ".join(shown)
+    if name.endswith("size"):
+        return f"{value[1]} x {value[0]}"
     if name == "formats":
         return ", ".join(f"{count:,} {kind}" for kind, count in value.items()) if len(value) > 1 else next(iter(value))
     if name.startswith("share"):

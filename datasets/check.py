@@ -217,7 +217,8 @@ def _add_split(report: Report, split: str, task: str, view: View, kinds: Sequenc
     known = view.sizes[view.sizes[:, 0] > 0]
     if len(known):
         order = np.argsort(known[:, 0].astype(np.int64) * known[:, 1], kind="stable")
-        numbers["sizes"] = [known[order[at]].tolist() for at in (0, len(order) // 2, -1)]
+        for name, at in (("smallest", 0), ("median", len(order) // 2), ("largest", -1)):
+            numbers[f"{name}_size"] = known[order[at]].tolist()
         numbers["formats"] = dict(Counter(kind for kind in kinds if kind).most_common())
     report.numbers[split] = numbers | truth.numbers
     if len(truth.counts):
