@@ -23,6 +23,8 @@ from .findings import Finding, Findings
 from .groups import draw_groups, own_splits
 from .splits import require_own_split
 
+_DIGITS = re.compile("([0-9]+)")
+
 
 class Rows(NamedTuple):
     """What is known of each frame, N rows."""
@@ -184,13 +186,13 @@ def _match(track: Track, count: int, findings: Findings) -> tuple[np.ndarray, np
     """Which frames of a track are used, and which of its `count` lines each has, -1 for none: two of int64 (F,)."""
     kept = np.arange(len(track.frames))
     if track.span is not None and count == track.span[1] - track.span[0] + 1:
-        numbers = _numbers(track.frames)
+        numbers = frame_numbers(track.frames)
         kept = kept[(numbers >= track.span[0]) & (numbers <= track.span[1])]
     row = np.arange(len(kept))
     if count == 1 and track.first_only:
         row[1:] = -1
     elif count != len(kept):
-        numbers = _numbers([track.frames[frame] for frame in kept])
+        numbers = frame_numbers([track.frames[frame] for frame in kept])
         if len(kept) and (np.diff(numbers) > 0).all() and numbers[-1] - numbers[0] + 1 == count:
             row = numbers - numbers[0]
             _note_missing(track, numbers, findings)
@@ -211,9 +213,9 @@ def _note_missing(track: Track, numbers: np.ndarray, findings: Findings) -> None
             findings.note("MISSING_FRAME", track.boxes, text, place=f"line {index + 1}", index=index)
 
 
-def _numbers(frames: Sequence[str]) -> np.ndarray:
+def frame_numbers(frames: Sequence[str]) -> np.ndarray:
     """The last number in each name of a frame, int64 (F,); -1 where there is none."""
-    found = [re.findall("[0-9]+", os.path.splitext(os.path.basename(frame))[0])[-1:] for frame in frames]
+    found = [_DIGITS.findall(os.path.splitext(os.path.basename(frame))[0])[-1:] for frame in frames]
     return np.array([int(number[0]) if number else -1 for number in found], np.int64)
 
 
@@ -269,15 +271,10 @@ def walk_folders(root: Path, inside: str, findings: Findings) -> Iterator[Folder
             if entry.is_dir():
                 folders.append(entry.name)
             else:
-                is_image = os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES
-                (images if is_image else files).append(entry.name)
-        yield Folder(path, sorted(images, key=natural), sorted(files, key=natural))
-        waiting += [join(path, name) for name in sorted(folders, key=natural, reverse=True)]
-
-
-def natural(name: str) -> list[Any]:
-    """A key that sorts names as people count."""
-    return [int(part) if place % 2 else part for place, part in enumerate(re.split("([0-9]+)", name))]
+                suffix = entry.name[entry.name.rfind(".") :]  # of a million frames: os.path.splitext takes its time
+                (images if suffix.lower() in IMAGE_SUFFIXES else files).append(entry.name)
+        yield Folder(path, _in_order(images), _in_order(files))
+        waiting += [join(path, name) for name in reversed(_in_order(folders))]
 
 
 def join(folder: str, name: str) -> str:
@@ -295,6 +292,16 @@ def require_tracks(tracks: list[Track], folder: Path, expected: str) -> list[Tra
     if not tracks:
         raise DataError(f"There is no sequence in '{folder}', only {describe_contents(folder)}: expected {expected}.")
     return tracks
+
+
+def _in_order(names: list[str]) -> list[str]:
+    """Names sorted as people count."""
+    padded = len(set(map(len, names))) == 1 and all(name[: name.rfind(".")].isdecimal() for name in names)
+    return sorted(names) if padded else sorted(names, key=_counted)
+
+
+def _counted(name: str) -> list[Any]:
+    return [int(part) if place % 2 else part for place, part in enumerate(_DIGITS.split(name))]
 
 
 def _entries(folder: Path) -> list[os.DirEntry]:

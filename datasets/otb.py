@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .box_files import Change, is_blank, read_lines
 from .findings import Finding, Findings
 from .frames import (
@@ -21,6 +23,7 @@ from .frames import (
     Layout,
     Track,
     below,
+    frame_numbers,
     join,
     mend_tracks,
     open_tracks,
@@ -126,9 +129,8 @@ def _in_range(root: Path, folder: Folder, frames: list[str], findings: Findings)
         findings.note("BAD_RANGE", file, f"'{text[:60]}' is not first,last, two numbers of frames; it is not used")
         return frames, (file,)
     first, last = map(int, span.groups())
-    numbers = [re.findall("[0-9]+", os.path.basename(frame)) for frame in frames]
-    chosen = [frame for frame, found in zip(frames, numbers, strict=True) if found and first <= int(found[-1]) <= last]
-    return chosen, (file,)
+    numbers = frame_numbers(frames)
+    return [frames[index] for index in np.flatnonzero((first <= numbers) & (numbers <= last))], (file,)
 
 
 _LAYOUT = Layout(_find, origin=1.0)
