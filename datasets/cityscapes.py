@@ -1,7 +1,7 @@
 """Cityscapes: `leftImg8bit/train/CITY/*_leftImg8bit.png`, `gtFine/train/CITY/*_gtFine_labelIds.png`, and 19 classes.
 
-Cordts et al., "The Cityscapes Dataset for Semantic Urban Scene Understanding", CVPR 2016, section 2.3; the numbers are
-those of the benchmark's own table of labels (github.com/mcordts/cityscapesScripts, helpers/labels.py).
+Cordts et al., "The Cityscapes Dataset for Semantic Urban Scene Understanding", CVPR 2016; the numbers are those of the
+benchmark's own table of labels (github.com/mcordts/cityscapesScripts, helpers/labels.py).
 """
 
 import os

@@ -113,7 +113,8 @@ class CocoMasks(ImageFiles):
                 f"An object of '{self.path(index)}' has an outline of {outlines:,.0f} pixels in the COCO file, and "
                 f"{_LONGEST:,} are the limit: leave it out."
             )
-        points = [polygon.astype(np.float64).ravel().tolist() for polygon in polygons]
+        # As decimals, 0.7 and not 0.69999999: that would be another corner of the reference's fifths of a pixel.
+        points = [polygon.ravel().astype(np.str_).astype(np.float64).tolist() for polygon in polygons]
         return reference.merge(reference.frPyObjects(points, height, width))
 
 

@@ -33,7 +33,7 @@ class Legend(NamedTuple):
     meaning: str  # the same for people: "0 background, 1 road"
     remedy: str  # what to do about a mask with another value
     codes: np.ndarray  # int64 (K,), rising: colours, 65536 R + 256 G + B; none where masks in colour are refused
-    code_numbers: np.ndarray  # int16 (K,): the class number of each colour
+    code_numbers: np.ndarray  # int64 (K,): the class number of each colour
     palettes: bool = False  # palettes count by their colours, not by their indices
 
 
@@ -51,7 +51,7 @@ def legend(
     codes, code_numbers = np.array(coded, np.int64).reshape(-1, 2).T
     shown = [f"{value} {'ignored' if number == IGNORE else class_names[number]}" for value, number in values.items()]
     meaning = ", ".join(shown if len(shown) <= 12 else [*shown[:10], "...", shown[-1]])
-    return Legend(numbers, meaning, remedy, codes, code_numbers.astype(np.int16), palettes)
+    return Legend(numbers, meaning, remedy, codes, code_numbers, palettes)
 
 
 def read_mask(path: ImagePath, legend: Legend) -> dict[str, np.ndarray]:
@@ -60,20 +60,22 @@ def read_mask(path: ImagePath, legend: Legend) -> dict[str, np.ndarray]:
     Raises ImageError for a file that cannot be read as a mask, DataError for one with values that mean nothing.
     """
     pixels, palette = _read_pixels(path)
-    if len(legend.codes) and (pixels.ndim == 3 or (legend.palettes and palette is not None)):
-        source = pixels if palette is None else palette
-        codes = source.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
-        numbers = _numbers_of_colors(codes, legend)
-        if palette is not None:
-            beyond = np.full(256 - len(codes), -1)  # an index without a colour
-            numbers = np.append(numbers, beyond)[pixels]
-            codes = np.append(codes, beyond)[pixels]
-        _require_known(path, codes, numbers, legend, colors=True)
-    else:
+    if not len(legend.codes) or (pixels.ndim == 2 and not (legend.palettes and palette is not None)):
         values = _grey(path, pixels)
-        numbers = legend.numbers[values]
-        _require_known(path, values, numbers, legend, colors=False)
-    return {"mask": numbers.astype(np.int64)}
+        mask = legend.numbers[: 256**values.itemsize].astype(np.int64)[values]
+        if mask.min() < 0:
+            raise _unknown(path, values[mask < 0], legend)
+    elif palette is None:
+        codes = _codes(pixels)
+        mask = _numbers_of_colors(codes, legend)
+        if mask.min() < 0:
+            raise _unknown(path, codes[mask < 0], legend, colors=True)
+    else:
+        codes = np.append(_codes(palette), np.full(256 - len(palette), -1))  # -1: an index without a colour
+        mask = _numbers_of_colors(codes, legend)[pixels]
+        if mask.min() < 0:
+            raise _unknown(path, codes[pixels[mask < 0]], legend, colors=True)
+    return {"mask": mask}
 
 
 def read_values(path: ImagePath) -> np.ndarray:
@@ -105,7 +107,7 @@ def voc_colors() -> np.ndarray:
     """The colours of Pascal VOC's masks, uint8 (256, 3) RGB, no two alike; 255, the border, is (224, 224, 192).
 
     The three lowest bits of a number are the highest of red, green and blue, the next three bits those below, and so on
-    (VOC development kit, 2012, section 4.2).
+    (VOC2012 development kit, VOClabelcolormap.m).
     """
     numbers = np.arange(256)[:, None]
     colors = np.zeros((256, 3), np.int64)
@@ -115,7 +117,15 @@ def voc_colors() -> np.ndarray:
     return colors.astype(np.uint8)
 
 
-def described(values: np.ndarray, colors: bool = False) -> str:
+def _unknown(path: ImagePath, values: np.ndarray, legend: Legend, colors: bool = False) -> DataError:
+    kind, prefix = ("colours", "the colours of ") if colors else ("values", "")
+    return DataError(
+        f"'{os.fsdecode(path)}' has {kind} that stand for no class, {_described(values, colors)}: expected "
+        f"{prefix}{legend.meaning}; {legend.remedy}."
+    )
+
+
+def _described(values: np.ndarray, colors: bool) -> str:
     """The commonest of some values with their counts: "7 (120 pixels), 9 (1 pixel) and 3 more"."""
     found, counts = np.unique(values, return_counts=True)
     order = np.argsort(-counts, kind="stable")[:5]
@@ -126,23 +136,21 @@ def described(values: np.ndarray, colors: bool = False) -> str:
     return ", ".join(shown) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
 
 
-def _require_known(path: ImagePath, values: np.ndarray, numbers: np.ndarray, legend: Legend, colors: bool) -> None:
-    unknown = numbers < 0
-    if unknown.any():
-        kind = "colours" if colors else "values"
-        raise DataError(
-            f"'{os.fsdecode(path)}' has {kind} that stand for no class, {described(values[unknown], colors)}: expected "
-            f"{'the colours of ' * colors}{legend.meaning}; {legend.remedy}."
-        )
-
-
 def _color(code: int) -> str:
     return "no colour" if code < 0 else f"({code >> 16}, {code >> 8 & 255}, {code & 255})"
 
 
+def _codes(colors: np.ndarray) -> np.ndarray:
+    """65536 R + 256 G + B of uint8 (..., 3), int64."""
+    red, green, blue = (colors[..., channel].astype(np.int64) for channel in range(3))
+    return red << 16 | green << 8 | blue
+
+
 def _numbers_of_colors(codes: np.ndarray, legend: Legend) -> np.ndarray:
-    places = np.searchsorted(legend.codes, codes).clip(max=len(legend.codes) - 1)
-    return np.where(legend.codes[places] == codes, legend.code_numbers[places], np.int16(-1))
+    """Class numbers of colours, int64; -1 for those that the legend does not have."""
+    places = np.searchsorted(legend.codes, codes)
+    places[places == len(legend.codes)] = 0
+    return np.where(legend.codes[places] == codes, legend.code_numbers[places], -1)
 
 
 def _grey(path: ImagePath, pixels: np.ndarray) -> np.ndarray:

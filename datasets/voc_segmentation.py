@@ -1,8 +1,8 @@
 """Pascal VOC's folder for segmentation: `JPEGImages/`, `SegmentationClass/` and `ImageSets/Segmentation/`.
 
 Masks are PNG with a palette whose index is the class number, 0 the background and 255 the border between objects, which
-is ignored (Everingham et al., "The Pascal Visual Object Classes Challenge", IJCV 2010, section 3.2). Annotation tools,
-CVAT for one, write the same folder with a `labelmap.txt` that gives each class a colour, and masks in these colours.
+is ignored (Everingham et al., "The Pascal Visual Object Classes (VOC) Challenge", IJCV 2010). Annotation tools, CVAT
+for one, write the same folder with a `labelmap.txt` that gives each class a colour, and masks in these colours.
 """
 
 import os

@@ -75,6 +75,18 @@ def test_several_polygons_and_corners_outside(tmp_path):
     ]
 
 
+def test_corners_are_the_decimals_of_the_file(tmp_path):
+    # The third corner as the nearest float32, 0.69999999, gives other pixels in rows 3 and 4.
+    assert rows(opened(coco(tmp_path, annotation([[0, 0, 8, 0, 0.7, 5.8]])))) == [
+        "11111110",
+        "11111100",
+        "11111000",
+        "11110000",
+        "01000000",
+        "00000000",
+    ]
+
+
 def test_the_smaller_object_lies_on_top_whatever_the_order(tmp_path):
     large, small = annotation(rectangle(0, 0, 8, 4), 3), annotation(rectangle(2, 2, 4, 6), 7)
     expected = [
