@@ -173,6 +173,8 @@ def _labelled_colors(file: Path) -> dict[str, _Color]:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise DataError(f"'{file}' is not UTF-8 text: save it as UTF-8, with lines name:r,g,b:parts:actions.") from None
+    except OSError as error:
+        raise DataError(f"'{file}' cannot be read: {error.strerror}.") from None
     for number, line in enumerate(lines, start=1):
         if line.strip() and not line.startswith("#"):
             name, color = _labelled_color(f"'{file}', line {number}", line)
