@@ -25,6 +25,10 @@ _RANGES = {
     "model.mix.mixup": (0, 100),
     "model.mix.cutmix": (0, 100),
     "data.size": (8, 8192),
+    "data.images": (1, 10**9),
+    "data.ignore_value": (0, 65535),
+    "data.depth_scale": (1e-9, 1e9),
+    "data.aspect_buckets": (1, 64),
     "data.batch_size": (1, 65536),
     "data.num_workers": (0, 256),
     "optimizer.lr": (1e-12, 1e30),
@@ -73,6 +77,18 @@ def check_registries(task: str, values: Mapping[str, Any]) -> None:
     for kind, name, known, hint in choices:
         if isinstance(name, str) and name not in known:
             raise unknown(kind, name, known, hint)
+    sources = values.get("data", {}).get("sources") or []
+    for source in sources if isinstance(sources, list) else []:
+        if not isinstance(source, dict) or set(source) != {"format", "root"}:
+            raise UsageError(f"data.sources holds {source!r}; each must be {{format: NAME, root: PATH}}.")
+    for name in (values.get("data", {}).get("format"), *(source["format"] for source in sources)):
+        if name is not None and name not in FORMATS:
+            raise unknown("data format", str(name), FORMATS, "`foveal list datasets` shows them all.")
+        if name is not None and FORMATS[name].task not in (task, "any"):
+            fitting = [other for other, format in FORMATS.items() if format.task in (task, "any")]
+            raise UsageError(
+                f"The data format {name} is for {FORMATS[name].task}; for {task} there are {', '.join(fitting)}."
+            )
 
 
 def make_parser(types: Mapping[str, Any]) -> Any:
@@ -151,6 +167,11 @@ def _fits(value: Any, kind: Any) -> bool:
         return value in get_args(kind)
     if get_origin(kind) in (Union, UnionType):
         return any(_fits(value, part) for part in get_args(kind))
+    if get_origin(kind) is list:
+        return isinstance(value, list) and all(_fits(part, get_args(kind)[0]) for part in value)
+    if get_origin(kind) is dict:
+        key, part = get_args(kind)
+        return isinstance(value, dict) and all(_fits(k, key) and _fits(v, part) for k, v in value.items())
     if get_origin(kind) is tuple:
         parts = get_args(kind)
         return isinstance(value, list | tuple) and len(value) == len(parts) and all(map(_fits, value, parts))
@@ -174,4 +195,9 @@ def _describe(kind: Any) -> str:
         return " or ".join(_describe(part) for part in get_args(kind))
     if get_origin(kind) is tuple:
         return f"a list of {len(get_args(kind))} numbers"
+    if get_origin(kind) is list:
+        return f"a list [...], each {_describe(get_args(kind)[0])}"
+    if get_origin(kind) is dict:
+        key, value = map(_describe, get_args(kind))
+        return f"a map {{...}} of {key} to {value}"
     return {int: "a whole number", float: "a number", bool: "true or false", str: "text", NoneType: "null"}[kind]

@@ -42,8 +42,8 @@ def run(arguments: list[str]) -> int:
 
 def _evaluate(given: Any) -> dict[str, Any]:
     from ..core.fit import test
+    from ..core.folders import make_folder
     from ..core.options import TrainerOptions
-    from ..core.writers import make_folder
     from ..tasks import load
     from .recipe import Recipe
     from .train import open_data

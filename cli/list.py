@@ -43,7 +43,7 @@ def _tasks() -> dict[str, str]:
 def _datasets() -> dict[str, str]:
     from ..datasets import FORMATS
 
-    return FORMATS
+    return {name: f"{format.task:<14}  {format.about}" for name, format in FORMATS.items()}
 
 
 _LISTS = {"backbones": _backbones, "recipes": _recipes, "tasks": _tasks, "datasets": _datasets}

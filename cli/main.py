@@ -10,18 +10,22 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from importlib import import_module
 from typing import Any, NoReturn
 
 from .. import __version__
-from ..core.errors import FovealError, Interrupted, UsageError, unknown
+from ..core.errors import DataWarning, FovealError, Interrupted, UsageError, unknown
 
 COMMANDS = {
+    "demo": "draw a small data set, train, predict, and show what came out",
     "train": "train a recipe; leaves a run folder with checkpoints, metrics and plots",
     "evaluate": "metrics of a checkpoint on a data set",
     "predict": "results for images, folders, globs and list files",
     "info": "what is in a checkpoint",
     "list": "backbones, recipes, tasks or datasets there are",
+    "draw-data": "write a drawn data set in any format, with known truth",
+    "check-data": "what is wrong with a data set, file by file",
 }
 
 # Of a RuntimeError of torch's that is about the machine, and not about our code.
@@ -51,6 +55,7 @@ def main(arguments: list[str]) -> int:
             stream.reconfigure(errors="backslashreplace")  # a class name may hold what the terminal cannot show
     arguments = [argument for argument in arguments if argument != "--debug"]
     before = _stop_on_sigterm()
+    warnings.showwarning, shown_before = _show_warning, warnings.showwarning
     try:
         return _run(arguments)
     except Exception as error:
@@ -68,6 +73,7 @@ def main(arguments: list[str]) -> int:
         print(f"foveal: Stopped by {sender}; what was written until then stays.", file=sys.stderr)
         return Interrupted.exit_code
     finally:
+        warnings.showwarning = shown_before
         if before is not None:
             signal.signal(signal.SIGTERM, before)
 
@@ -92,7 +98,7 @@ def _run(arguments: list[str]) -> int:
         return 0
     if arguments[0] not in COMMANDS:
         raise unknown("command", arguments[0], COMMANDS, "`foveal --help` shows them all.")
-    command = import_module(f".{arguments[0]}", __package__)
+    command = import_module(f".{arguments[0].replace('-', '_')}", __package__)
     return command.run(arguments[1:])
 
 
@@ -130,6 +136,14 @@ def _explain(error: Exception) -> tuple[int, str]:
             f"{text}; a GPU, its memory or the shared memory gave out: try --data.num_workers 0 or smaller batches.",
         )
     return 70, f"A fault of foveal's own: {name}: {text}; run it again with --debug and report what it shows."
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *place: Any, **rest: Any) -> None:
+    # What was left out of a data set is a sentence for its owner; where our code noticed it is not.
+    if issubclass(category, DataWarning):
+        print(f"foveal: {message}", file=sys.stderr)
+    else:
+        sys.stderr.write(warnings.formatwarning(message, category, *place[:2]))
 
 
 def _stop_on_sigterm() -> Any:

@@ -10,7 +10,7 @@ from .main import CommandParser
 from .recipe import Recipe, flat, options_help, parse_recipe
 
 if TYPE_CHECKING:
-    from ..core.data import DataModule, Split
+    from ..core.data import DataModule, Dataset, Split
     from ..core.task import Task
 
 _EPILOG = """Every entry of a recipe is an option too: --data.root DIR, --model.backbone NAME, --optimizer.lr X ...
@@ -50,9 +50,11 @@ def run(arguments: list[str]) -> int:
         raise UsageError(
             f"--resume: there is no last.ckpt in {given.out or '--out'}; give the folder of a run that was stopped."
         )
-    if recipe.data.root is not None:  # the checkpoint names it, and may be used from any folder
-        recipe.data.root = str(Path(recipe.data.root).expanduser().absolute())
-        _require_root(recipe.data.root)
+    # The checkpoint names the folders, and may be used from any other.
+    if recipe.data.root is not None:
+        recipe.data.root = _absolute(recipe.data.root)
+    for source in recipe.data.sources or ():
+        source["root"] = _absolute(source["root"])
     folder = given.out or _free_folder(find_recipe(given.recipe).stem)
     return _train(recipe, folder, overwrite=given.overwrite, resume=given.resume)
 
@@ -60,6 +62,11 @@ def run(arguments: list[str]) -> int:
 def _require_root(root: str | None) -> None:
     if root not in (None, "null") and not Path(root).expanduser().exists():
         raise UsageError(f"{root}: there is no such folder or file; give your images as --data.root.")
+
+
+def _absolute(root: str) -> str:
+    _require_root(root)
+    return str(Path(root).expanduser().absolute())
 
 
 def _train(recipe: Recipe, folder: Path, *, overwrite: bool, resume: bool) -> int:
@@ -164,12 +171,23 @@ def _refuse_another_run(last: Path, task: "Task") -> None:
 def open_data(recipe: Recipe) -> "DataModule":
     """The DataModule of a recipe; its data set is opened when it is first asked for."""
     from ..core.data import DataModule
-    from ..datasets import open_dataset
 
-    options = recipe.data
-    common = {"fractions": tuple(options.splits), "seed": recipe.seed}
-    opener = partial(open_dataset, options.format, options.root, **common)
-    return DataModule(lambda split: opener(split=split), options, seed=recipe.seed)
+    return DataModule(partial(open_split, recipe), recipe.data, seed=recipe.seed)
+
+
+def open_split(recipe: Recipe, split: "Split") -> "Dataset":
+    """One split of a recipe's data; imports no torch. Raises what `datasets.open_dataset` raises."""
+    from ..datasets import FORMATS, Source, open_sources
+
+    data = recipe.data
+    sources = [Source(data.format, data.root), *(Source(**source) for source in data.sources or ())]
+    options = {name: getattr(data, name) for name in ("images", "mask_values", "ignore_value", "depth_scale")}
+    given = {name: value for name, value in options.items() if value is not None}
+    if any(FORMATS[source.format].task == "any" for source in sources):
+        given["task"] = recipe.task
+    return open_sources(
+        sources, split=split, fractions=data.splits, seed=recipe.seed, options=given, classes=data.classes
+    )
 
 
 def _split_overrides(arguments: list[str]) -> tuple[list[str], list[tuple[str, str]]]:

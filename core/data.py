@@ -1,23 +1,25 @@
 """From a data set to batches: one DataModule for all tasks.
 
-The order of an epoch is a function of (seed, epoch), the augmentation of a sample one of (seed, epoch, index): neither
-depends on the number of workers, and no state has to be saved to repeat them.
+The augmentation of a sample is a function of (seed, epoch, index), as the order of an epoch (`sampling.py`) is one of
+(seed, epoch): neither depends on the number of workers, and no state has to be saved to repeat them.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Protocol
 
 import cv2
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Sampler
+import torch.nn.functional as F
+from torch.utils.data import DataLoader
 
 from .errors import DataError, FovealError, UsageError
 from .options import DataOptions
+from .sampling import Draw, EpochBatches, EpochOrder, aspect_buckets, balanced_weights
 from .transforms import Transform, sample_seed
-from .types import Batch, Preprocessing, Sample
+from .types import Batch, Preprocessing
 
 Split = Literal["train", "val", "test"]
 
@@ -86,10 +88,14 @@ class DataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Shuffled and augmented; a resumed epoch goes on behind the batches that it has already had."""
-        dataset = self.dataset("train")
-        epoch, batches = self.start
-        sampler = _EpochSampler(len(dataset), self.seed, epoch, skip=batches * self.options.batch_size)
-        return self._loader(_Prepared(dataset, self.transform(self.options.augment), self.seed), sampler)
+        dataset, options = self.dataset("train"), self.options
+        epoch, used = self.start
+        weights = _balanced(dataset) if options.sampling == "balanced" else None
+        buckets = _shapes(dataset, options.aspect_buckets) if options.aspect_buckets > 1 else None
+        order = EpochOrder(len(dataset), self.seed, epoch, weights)
+        batches = EpochBatches(order, options.batch_size, skip=used, buckets=buckets)
+        prepared = _Prepared(dataset, self.transform(options.augment), self.seed, options.on_error, replace=True)
+        return self._loader(prepared, batch_sampler=batches)
 
     def val_dataloader(self) -> DataLoader:
         """In the data set's order, without changes."""
@@ -101,22 +107,33 @@ class DataModule(pl.LightningDataModule):
 
     def evaluation_loader(self, split: Split) -> DataLoader:
         """The images of `split` in their order, prepared as for prediction."""
-        return self._loader(_Prepared(self.dataset(split), self.transform("none"), self.seed), None)
+        prepared = _Prepared(self.dataset(split), self.transform("none"), self.seed, self.options.on_error)
+        return self._loader(prepared, batch_size=self.options.batch_size)
 
-    def _loader(self, dataset: "_Prepared", sampler: "_EpochSampler | None") -> DataLoader:
+    def _loader(self, dataset: "_Prepared", **batches: Any) -> DataLoader:
         workers = number_of_workers(self.options.num_workers)
         return DataLoader(
             dataset,  # type: ignore[arg-type]  # a Dataset by its two methods
-            batch_size=self.options.batch_size,
-            sampler=sampler,
             num_workers=workers,
-            # Batch normalisation cannot work on a single image: a last batch of one is left out of an epoch.
-            drop_last=sampler is not None and len(dataset) % self.options.batch_size == 1 and len(dataset) > 1,
             collate_fn=_collate_or_error,
             persistent_workers=workers > 0,
             pin_memory=self.pin_memory,
             worker_init_fn=limit_threads,
+            **batches,
         )
+
+
+def _balanced(dataset: Dataset) -> np.ndarray:
+    counts = getattr(dataset, "counts", np.ones(len(dataset), np.int64))
+    if counts.sum() != len(dataset.labels):
+        raise UsageError("data.sampling balanced needs classes of images or boxes, and this data set has none.")
+    return balanced_weights(dataset.labels, counts)
+
+
+def _shapes(dataset: Dataset, number: int) -> np.ndarray:
+    if not hasattr(dataset, "size"):
+        raise UsageError("data.aspect_buckets needs images of different shapes; this data set's are all alike.")
+    return aspect_buckets([dataset.size(index) for index in range(len(dataset))], number)
 
 
 def preprocessing(options: DataOptions) -> Preprocessing:
@@ -125,13 +142,37 @@ def preprocessing(options: DataOptions) -> Preprocessing:
     return Preprocessing(size=options.size, resize=options.resize, grey=options.grey, mean=mean, std=std)
 
 
+# What fills the room beside an image that is smaller than the largest of its batch.
+_PADDING = {"image": 0, "mask": 255, "edges": 0, "depth": 0}
+_NUMBERS = ("label", "identity", "sequence", "frame")
+
+
 def collate(samples: Sequence[Mapping[str, Any]]) -> Batch:
-    """Samples of one size to a batch: images stacked, labels in one tensor, everything else in lists."""
+    """Samples to a batch: images and maps stacked, padded to the largest; numbers in one tensor; all else in lists."""
     batch: dict[str, Any] = {key: [sample[key] for sample in samples] for key in samples[0]}
-    batch["image"] = torch.stack(batch["image"])
-    if "label" in batch:
-        batch["label"] = torch.tensor(batch["label"])
+    batch["shape"] = [tuple(image.shape[-2:]) for image in batch["image"]]
+    for key, value in _PADDING.items():
+        if key in batch:
+            batch[key] = _stack(batch[key], value)
+    for key in _NUMBERS:
+        if key in batch:
+            batch[key] = torch.tensor(batch[key])
     return Batch(**batch)
+
+
+def _stack(tensors: Sequence[torch.Tensor], value: int) -> torch.Tensor:
+    height, width = (max(tensor.shape[axis] for tensor in tensors) for axis in (-2, -1))
+    padded = [_padded(tensor, height, width, value) for tensor in tensors]
+    if tensors[0].ndim == 2:
+        return torch.stack(padded)
+    # An image is (H, W, 3) in memory, as it was decoded: one block of such is copied at once, and is what torch calls
+    # channels_last, the faster order for convolutions.
+    return torch.stack([image.permute(1, 2, 0) for image in padded]).permute(0, 3, 1, 2)
+
+
+def _padded(tensor: torch.Tensor, height: int, width: int, value: int) -> torch.Tensor:
+    missing = (0, width - tensor.shape[-1], 0, height - tensor.shape[-2])
+    return F.pad(tensor, missing, value=value) if any(missing) else tensor
 
 
 def number_of_workers(wanted: int | None) -> int:
@@ -151,66 +192,66 @@ def limit_threads(_worker: int) -> None:
 
 
 def to_tensor(image: np.ndarray) -> torch.Tensor:
-    """uint8 (H, W, 3) to uint8 (3, H, W)."""
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+    """From uint8 (H, W, 3) to uint8 (3, H, W), the same memory where it can be."""
+    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
 
 
-class _Draw(NamedTuple):
-    """What the training sampler hands to the data set: an epoch's draw of one image."""
-
-    epoch: int
-    index: int
-
-
-class _EpochSampler(Sampler[_Draw]):
-    """A permutation that depends on (seed, epoch) alone; the first `skip` images of the first epoch are left out.
-
-    Lightning calls `set_epoch` before each epoch, but in a resumed run only after the workers have begun to read: the
-    first epoch must be known from the start.
-    """
-
-    def __init__(self, length: int, seed: int, epoch: int = 0, *, skip: int = 0) -> None:
-        self.length = length
-        self.seed = seed
-        self.epoch = epoch
-        self._first = (epoch, skip)
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[_Draw]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
-        skip = self._first[1] if self.epoch == self._first[0] else 0
-        return (_Draw(self.epoch, int(index)) for index in order[skip:])
-
-    def __len__(self) -> int:
-        return self.length
+# How often a training may look for another image in place of one that cannot be read, before it gives up.
+_TRIES = 20
 
 
 class _Prepared:
-    """A data set after its transform: what the loader's workers run."""
+    """A data set after its transform: what the loader's workers run.
 
-    def __init__(self, dataset: Dataset, transform: Transform, seed: int) -> None:
+    With `on_error` skip, an image that cannot be read is left out; with `replace`, the next one that can be takes its
+    place, so that batches keep their size. What was wrong goes along under `skipped`.
+    """
+
+    def __init__(
+        self, dataset: Dataset, transform: Transform, seed: int, on_error: str = "stop", replace: bool = False
+    ) -> None:
         self.dataset = dataset
         self.transform = transform
         self.seed = seed
+        self._skip = on_error == "skip"
+        self._tries = _TRIES if replace else 1
 
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, draw: "_Draw | int") -> Sample | FovealError:
-        epoch, index = draw if isinstance(draw, _Draw) else (0, draw)
-        try:
-            sample = self.dataset[index]
-        except FovealError as error:
-            return error  # raised in the task: on its way out of a worker, torch would make another error of it
-        image = self.transform(sample["image"], sample_seed(self.seed, epoch, index))
-        return Sample(**{**sample, "image": to_tensor(image)})
+    def __getitem__(self, draw: Draw | int) -> dict[str, Any] | FovealError:
+        epoch, index = draw if isinstance(draw, Draw) else (0, draw)
+        skipped: list[str] = []
+        for _ in range(self._tries):
+            try:
+                sample = self.dataset[index]
+            except FovealError as error:
+                if not self._skip:
+                    return error  # raised in the task: on its way out of a worker, torch would make another one of it
+                skipped.append(str(error))
+                index = (index + 1) % len(self)
+                continue
+            changed = self.transform(sample, sample_seed(self.seed, epoch, index))
+            return {**{key: _tensor(key, value) for key, value in changed.items()}, "skipped": skipped}
+        if self._tries > 1:
+            return DataError(f"{_TRIES} images in a row could not be read, the first: {skipped[0]}")
+        return {"skipped": skipped}
+
+
+def _tensor(key: str, value: Any) -> Any:
+    if key in ("image", "image2"):
+        return to_tensor(value)
+    return torch.from_numpy(np.ascontiguousarray(value)) if isinstance(value, np.ndarray) else value
 
 
 def _collate_or_error(samples: Sequence[Any]) -> Batch | FovealError:
-    errors = (sample for sample in samples if isinstance(sample, FovealError))
-    return next(errors, None) or collate(samples)
+    error = next((sample for sample in samples if isinstance(sample, FovealError)), None)
+    if error is not None:
+        return error
+    skipped = [sentence for sample in samples for sentence in sample.pop("skipped")]
+    readable = [sample for sample in samples if sample]
+    batch = collate(readable) if readable else Batch(image=torch.zeros(0, 3, 1, 1), path=[], size=[], shape=[])
+    return Batch(**{**batch, "skipped": skipped}) if skipped else batch
 
 
 def require_images(split: Split, dataset: Dataset) -> None:

@@ -21,10 +21,10 @@ from .callbacks import MetricsTable, SafeStop, checkpoints
 from .checkpoint import AtomicCheckpointIO, read_checkpoint
 from .data import DataModule, Split, require_images
 from .errors import Interrupted, MachineError, UsageError
+from .folders import make_folder
 from .options import TrainerOptions
 from .progress import EpochProgress
 from .task import Task
-from .writers import make_folder
 
 
 def fit(

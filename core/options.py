@@ -26,7 +26,8 @@ class DataOptions:
         ignore_value: the value in mask files of pixels that count for nothing.
         depth_scale: steps of a 16-bit depth file to the metre (KITTI 256, TUM 5000, millimetres 1000).
         size: height and width of the network's input, in pixels.
-        resize: squash both sides to `size`, or crop the middle after scaling the shorter side to size / 0.875.
+        resize: squash both sides to `size`; crop the middle after scaling the shorter side to size / 0.875; or fit the
+            longer side to `size`, so that images keep their shape.
         grey: one grey channel in place of three colours.
         augment: random changes to training images; a task names its own, and `none` is always there.
         batch_size: images a step.
@@ -46,7 +47,7 @@ class DataOptions:
     ignore_value: int | None = None
     depth_scale: float | None = None
     size: int = 224
-    resize: Literal["squash", "crop"] = "squash"
+    resize: Literal["squash", "crop", "fit"] = "squash"
     grey: bool = False
     augment: str = "none"
     batch_size: int = 32

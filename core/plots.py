@@ -45,6 +45,34 @@ def draw_caption(image: np.ndarray, names: Sequence[str], shares: Sequence[float
     return np.asarray(picture)
 
 
+def draw_sheet(rows: Sequence[Sequence[np.ndarray]], titles: Sequence[str], side: int = 240) -> np.ndarray:
+    """Pictures uint8 RGB (H, W, 3) of any sizes in a table, each scaled to fit a cell of `side` pixels, under `titles`;
+    uint8 (H', W', 3).
+    """
+    gap, head = 12, 40
+    heights = [max(_fitted(picture, side).shape[0] for picture in row) for row in rows]
+    width = gap + (side + gap) * len(titles)
+    sheet = Image.new("RGB", (width, head + sum(heights) + gap * len(rows)), PAPER)
+    canvas = ImageDraw.Draw(sheet)
+    for column, title in enumerate(titles):
+        left = gap + column * (side + gap)
+        canvas.text((left + side / 2, head / 2), title, INK, _font(17), anchor="mm")
+    top = head
+    for row, height in zip(rows, heights, strict=True):
+        for column, picture in enumerate(row):
+            left = gap + column * (side + gap)
+            fitted = Image.fromarray(_fitted(picture, side))
+            sheet.paste(fitted, (left + (side - fitted.width) // 2, top))
+        top += height + gap
+    return np.asarray(sheet)
+
+
+def _fitted(picture: np.ndarray, side: int) -> np.ndarray:
+    share = side / max(picture.shape[:2])
+    size = (max(1, round(picture.shape[1] * share)), max(1, round(picture.shape[0] * share)))
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if share < 1 else cv2.INTER_CUBIC)
+
+
 def plot_curves(rows: Sequence[Mapping[str, float]], path: str | Path) -> None:
     """The table of a run, one row an epoch, as curves: what train and val share lies in one panel."""
     from matplotlib.figure import Figure

@@ -11,11 +11,11 @@ import cv2
 import torch
 from torch.utils.data import DataLoader
 
+from .bars import progress_bar
 from .data import collate, limit_threads, number_of_workers, to_tensor
 from .errors import MachineError
 from .images import ImageError, read_image
 from .inputs import Input
-from .progress import progress_bar
 from .task import Task
 from .transforms import Transform
 from .types import Batch, Sample
@@ -89,7 +89,7 @@ class _Files:
         path = self.inputs[index].path
         try:
             image = read_image(path)
-            prepared = to_tensor(self.transform(image, seed=0))
+            prepared = to_tensor(self.transform({"image": image}, seed=0)["image"])
         except ImageError as error:
             return error
         except (cv2.error, MemoryError) as error:

@@ -1,6 +1,7 @@
 """What all tasks have in common: backbone and head joined, the four Lightning steps, logging, optimizer, checkpoint."""
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, ClassVar, get_type_hints
 
@@ -12,7 +13,7 @@ import torchvision
 from torch import nn
 
 from .checkpoint import FORMAT
-from .errors import FovealError, ModelFileError, NumericalError
+from .errors import DataWarning, FovealError, ModelFileError, NumericalError
 from .optim import build_optimizer, build_schedule
 from .options import OptimizerOptions, ScheduleOptions
 from .transforms import Transform
@@ -57,6 +58,7 @@ class Task(pl.LightningModule):
         self.recipe: dict[str, Any] = {}  # the resolved recipe, where there is one; goes into the checkpoint
         self.fingerprints: dict[str, str] = {}  # of the data of the run
         self.last_metrics: dict[str, float] = {}  # of the newest validation or test
+        self.skipped: set[str] = set()  # what was wrong with images that were skipped
         # ITU-R BT.601, as OpenCV and Pillow.
         self.register_buffer("luma", _per_channel([0.299, 0.587, 0.114]), persistent=False)
         self.register_buffer("mean", _per_channel(preprocessing["mean"]), persistent=False)
@@ -100,6 +102,10 @@ class Task(pl.LightningModule):
         """The way from an image file to the network's input."""
         raise NotImplementedError
 
+    def truth(self, sample: Mapping[str, Any]) -> Prediction:
+        """What a perfect model would predict for a sample of a data set: to be drawn beside what this one does."""
+        raise NotImplementedError
+
     def mix(self, batch: Batch) -> Batch:
         """Change a training batch as a whole, on the device; by default not at all."""
         return batch
@@ -126,15 +132,19 @@ class Task(pl.LightningModule):
         """uint8 RGB (N, 3, H, W) to float32 (N, 3 or 1, H, W) of mean 0 and deviation 1 over the images of the
         preprocessing.
         """
-        scaled = images.float() / 255
+        scaled = images.float().div_(255)
         if self.preprocessing["grey"]:
             scaled = (scaled * self.luma).sum(dim=1, keepdim=True)
-        return (scaled - self.mean) / self.std
+        return scaled.sub_(self.mean).div_(self.std)
 
     def on_before_batch_transfer(self, batch: Batch | FovealError, _loader: int) -> Batch:
-        """Raise the error that a loader's worker met: torch would wrap it into another one."""
+        """Raise the error that a loader's worker met, which torch would wrap; warn once of each skipped image."""
         if isinstance(batch, FovealError):
             raise batch
+        for sentence in batch.pop("skipped", []):
+            if sentence not in self.skipped:
+                self.skipped.add(sentence)
+                warnings.warn(f"Skipped: {sentence}", DataWarning, stacklevel=2)
         return batch
 
     def training_step(self, batch: Batch, index: int) -> torch.Tensor:
@@ -148,11 +158,12 @@ class Task(pl.LightningModule):
 
     def validation_step(self, batch: Batch, _index: int) -> None:
         """Update the metrics."""
-        self.evaluate(batch)
+        if batch["path"]:  # not where all images of a batch were skipped
+            self.evaluate(batch)
 
     def test_step(self, batch: Batch, _index: int) -> None:
         """Update the metrics."""
-        self.evaluate(batch)
+        self.validation_step(batch, _index)
 
     def predict_step(self, batch: Batch, _index: int) -> list[Prediction]:
         """Predict."""

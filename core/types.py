@@ -28,12 +28,19 @@ class Sample(TypedDict):
 
 
 class Batch(TypedDict):
-    """Samples after `collate`."""
+    """Samples after `collate`; smaller images are padded on the right and below to the largest."""
 
     image: torch.Tensor  # uint8 (N, 3, H, W), or float32 once the task has normalised it
     path: list[str]
     size: list[tuple[int, int]]
+    shape: list[tuple[int, int]]  # (H, W) of each image before padding
     label: NotRequired[torch.Tensor]  # int64 (N,), or float32 (N, C) once two images are mixed
+    identity: NotRequired[torch.Tensor]  # int64 (N,)
+    mask: NotRequired[torch.Tensor]  # int64 (N, H, W); 255, ignore, where padded
+    edges: NotRequired[torch.Tensor]  # float32 (N, H, W)
+    depth: NotRequired[torch.Tensor]  # float32 (N, H, W); 0, no measurement, where padded
+    boxes: NotRequired[list[torch.Tensor]]  # N of (K, 4); so are labels, crowd and difficult, of (K,)
+    skipped: NotRequired[list[str]]  # what was wrong with images that could not be read, under data.on_error skip
 
 
 class Prediction(TypedDict):
@@ -52,9 +59,8 @@ class Preprocessing(TypedDict):
     """
 
     size: int  # pixels, height and width of the network's input
-    resize: Literal[
-        "squash", "crop"
-    ]  # both sides to `size`, or the shorter side to size / 0.875 and the middle cut out
+    # Both sides to `size`; the shorter one to size / 0.875 and the middle cut out; or the longer one to `size`.
+    resize: Literal["squash", "crop", "fit"]
     grey: bool  # one channel, 0.299 R + 0.587 G + 0.114 B, in place of three
     mean: list[float]  # per channel, of images scaled to 0..1
     std: list[float]

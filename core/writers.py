@@ -18,22 +18,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from .errors import MachineError, UsageError
+from .errors import UsageError
+from .folders import make_folder
 from .images import ImageError, read_image, write_image
 from .types import Prediction
 
 Draw = Callable[[np.ndarray, Prediction], np.ndarray]
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder for results and try to write to it, before any work; raises MachineError where that fails."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise MachineError(f"{folder}: cannot be written ({error.strerror}); give another --out.") from error
 
 
 class FolderWriter:

@@ -46,7 +46,7 @@ class Format(NamedTuple):
 
 
 FORMATS = {
-    "shapes": Format("any", "the drawn world: every kind of truth, made as it is asked for", ("images",), True),
+    "shapes": Format("any", "the drawn world: every kind of truth, made as it is asked for", ("images", "task"), True),
     "image_folder": Format("classification", "one folder per class, or train/, val/ and test/ with one per class each"),
     "csv": Format("classification", "a table with the columns path, label and, if you like, split"),
     "idx": Format("classification", "MNIST's four files of images and labels, packed with gzip or not"),
@@ -95,7 +95,7 @@ def open_dataset(
 
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
-    kind = _format(format, root, options or {})
+    kind = _checked(format, root, options or {})
     noted = Findings() if findings is None else findings
     common = {"split": split, "fractions": fractions, "seed": seed, "findings": noted}
     dataset = reader(format).open_split(root, **common, **(options or {}))
@@ -111,6 +111,52 @@ def open_dataset(
     return dataset
 
 
+class Source(NamedTuple):
+    """Where a data set is: a format, and the folder or file that it reads."""
+
+    format: str
+    root: str | None
+
+
+def open_sources(
+    sources: Sequence[Source],
+    *,
+    split: Literal["train", "val", "test"],
+    fractions: Sequence[float],
+    seed: int,
+    options: Mapping[str, Any],
+    classes: Mapping[str, str] | Sequence[str] | None = None,
+) -> "Dataset":
+    """One split of several data sets mixed, with the classes that `classes` chooses (see `mixed.mix`).
+
+    `options` are the entries of the recipe's `data` section: each format gets those that it takes. A source without
+    images for testing adds none; MissingSplit is raised where all are without.
+    """
+    from .mixed import mix
+
+    for name in options:
+        if not any(name in taken_by(source.format) for source in sources):
+            takers = [format for format in FORMATS if name in taken_by(format)]
+            raise UsageError(f"data.{name} means nothing to {sources[0].format}; it is for {', '.join(takers)}.")
+    parts, missing = [], None
+    for format, root in sources:
+        own = {name: value for name, value in options.items() if name in taken_by(format)}
+        try:
+            parts.append(open_dataset(format, root, split=split, fractions=fractions, seed=seed, options=own))
+        except MissingSplit as error:
+            missing = error
+    if not parts and missing is not None:
+        raise missing
+    return mix(parts, classes)
+
+
+def taken_by(format: str) -> tuple[str, ...]:
+    """Entries of the `data` section that mean something to a format; raises UsageError where there is none such."""
+    if format not in FORMATS:
+        raise unknown("data format", format, FORMATS, "`foveal list datasets` shows them all.")
+    return FORMATS[format].takes
+
+
 def reader(format: str) -> ModuleType:
     """The module of a format; raises UsageError where there is no such format."""
     if format not in FORMATS:
@@ -118,16 +164,10 @@ def reader(format: str) -> ModuleType:
     return import_module(f".{format}", __name__)
 
 
-def _format(format: str, root: object, options: Mapping[str, Any]) -> Format:
-    if format not in FORMATS:
-        raise unknown("data format", format, FORMATS, "`foveal list datasets` shows them all.")
-    kind = FORMATS[format]
-    if root is None and not kind.embedded:
-        raise UsageError(f"The data format {format} reads {kind.about}: say where with --data.root.")
-    for name in options:
-        takers = [
-            other for other, its in FORMATS.items() if name in its.takes or (name == "task" and its.task == "any")
-        ]
-        if format not in takers:
-            raise UsageError(f"data.{name} means nothing to the format {format}; it is for {', '.join(takers)}.")
-    return kind
+def _checked(format: str, root: object, options: Mapping[str, Any]) -> Format:
+    unwanted = [name for name in options if name not in taken_by(format)]
+    if unwanted:
+        raise UsageError(f"data.{unwanted[0]} means nothing to the format {format}.")
+    if root is None and not FORMATS[format].embedded:
+        raise UsageError(f"The data format {format} reads {FORMATS[format].about}: say where with --data.root.")
+    return FORMATS[format]

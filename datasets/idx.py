@@ -10,9 +10,11 @@ import math
 import os
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 
 from ..core.errors import DataError
@@ -43,6 +45,25 @@ def open_split(
     if split == "test":
         return dataset
     return dataset.subset(split_train(dataset.labels, split, fractions, seed, class_names))
+
+
+def write_split(samples: Iterable[Mapping[str, Any]], root: Path, *, split: str, class_names: Sequence[str]) -> None:
+    """Write samples, which must be of one size, in grey; those for val go behind those for train, as in MNIST."""
+    prefix = _PREFIXES[split]
+    images, labels = [], []
+    if split == "val" and (root / f"{prefix}-images-idx3-ubyte").exists():
+        before = _read_pair(root, prefix)
+        images, labels = list(before[0]), before[1].tolist()
+    for sample in samples:
+        images.append(cv2.cvtColor(sample["image"], cv2.COLOR_RGB2GRAY))
+        labels.append(sample["label"])
+    _write_idx(root / f"{prefix}-images-idx3-ubyte", np.array(images, np.uint8))
+    _write_idx(root / f"{prefix}-labels-idx1-ubyte", np.array(labels, np.uint8))
+
+
+def _write_idx(file: Path, values: np.ndarray) -> None:
+    header = struct.pack(f">I{values.ndim}I", 0x800 + values.ndim, *values.shape)
+    file.write_bytes(header + values.tobytes())
 
 
 def _read_pair(folder: Path, prefix: str) -> tuple[np.ndarray, np.ndarray, str]:

@@ -5,12 +5,14 @@ and labels made with either fit together.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..core.errors import DataError, MissingSplit
+from ..core.images import write_image
 from ..core.inputs import IMAGE_SUFFIXES
 from .files import (
     SPLIT_FOLDERS,
@@ -50,6 +52,14 @@ def open_split(
         return _read(folder / str(own[split]), class_names, whole=split == "train")
     dataset = _read(folder / own["train"], class_names)
     return dataset.subset(split_train(dataset.labels, split, fractions, seed, class_names))
+
+
+def write_split(samples: Iterable[Mapping[str, Any]], root: Path, *, split: str, class_names: Sequence[str]) -> None:
+    """Write samples as `root/split/class/000000.png`."""
+    for name in class_names:
+        (root / split / name).mkdir(parents=True, exist_ok=True)
+    for number, sample in enumerate(samples):
+        write_image(root / split / class_names[sample["label"]] / f"{number:06d}.png", sample["image"])
 
 
 def _class_names(folder: Path) -> list[str]:

@@ -1,13 +1,13 @@
 """The tasks, by name: each is a folder of its own. Importing this package imports no torch.
 
-A folder `tasks/<name>/` holds `options.py` (the recipe's `model` section, without torch: `OPTIONS`,
-`AUGMENTATIONS`) and `task.py` (the
-Lightning module: `TASK`). Adding a task costs that folder and one line here.
+A folder `tasks/<name>/` holds `options.py` (without torch: `OPTIONS`, the recipe's `model` section, `AUGMENTATIONS`,
+and `DEMO`, what `foveal demo` shows) and `task.py` (the Lightning module: `TASK`). Adding a task costs that folder and
+one line here.
 """
 
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..core.errors import ModelFileError, UsageError, unknown
 
@@ -22,6 +22,21 @@ TASKS = {
 def options_class(task: str) -> type:
     """The dataclass of the `model` section of `task`'s recipes; raises UsageError where there is no such task."""
     return _module(task, "options").OPTIONS
+
+
+class Demo(NamedTuple):
+    """What `foveal demo` shows of a task: in about a minute on two cores."""
+
+    recipe: str
+    format: str  # in which the data set is drawn to disk: what a user's own data may look like
+    images: int  # to draw, for all splits
+    size: int  # pixels, their height and width
+    next: str  # the command to type with one's own data
+
+
+def demo(task: str) -> Demo:
+    """The demonstration of `task`; raises UsageError where there is no such task."""
+    return _module(task, "options").DEMO
 
 
 def augmentations(task: str) -> tuple[str, ...]:

@@ -17,7 +17,8 @@ class Dice:
 
     def __init__(self, *key: int) -> None:
         self._key = key
-        self._bits = np.random.PCG64(np.random.SeedSequence(key))
+        # The length, because SeedSequence takes (1, 0) and (1,) for the same.
+        self._bits = np.random.PCG64(np.random.SeedSequence((*key, len(key))))
 
     def fork(self, *key: int) -> "Dice":
         """A stream of its own for a part of what is drawn: however much that part uses, this one is not moved."""

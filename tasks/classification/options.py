@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from .. import Demo
+
 
 @dataclass
 class LossOptions:
@@ -55,4 +57,11 @@ class ClassificationOptions:
 
 
 OPTIONS = ClassificationOptions
-AUGMENTATIONS = ("none", "characters", "photos")  # made in transforms.py
+DEMO = Demo(
+    recipe="classification/resnet18_shapes",
+    format="image_folder",
+    images=1600,
+    size=96,
+    next="foveal train classification/mobilenet_v2_folder --data.root DIR  (DIR: one folder of images a class)",
+)
+AUGMENTATIONS = ("none", "characters", "photos", "crops")  # made in transforms.py

@@ -1,6 +1,7 @@
 """Image classification: a backbone, a linear head, cross-entropy."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -103,6 +104,12 @@ class ClassificationTask(Task):
             )
             for path, size, label, score in zip(batch["path"], batch["size"], labels, scores, strict=True)
         ]
+
+    def truth(self, sample: Mapping[str, Any]) -> Prediction:
+        """The sample's class, with probability 1."""
+        label = torch.tensor([sample["label"]])
+        names = [self.class_names[sample["label"]]]
+        return Prediction(path=sample["path"], size=sample["size"], labels=label, scores=torch.ones(1), names=names)
 
     def draw(self, image: np.ndarray, prediction: Prediction) -> np.ndarray:
         """The image with its first classes, their probabilities as bars, below it."""

@@ -31,7 +31,7 @@ def module(workers=0, seed=0, transform=None, batch_size=5):
 
 
 def epoch(loader, number):
-    loader.sampler.set_epoch(number)
+    loader.batch_sampler.sampler.set_epoch(number)
     return [batch for batch in loader]
 
 
@@ -91,7 +91,7 @@ def test_no_two_samples_or_epochs_share_a_draw():
     assert len(seeds) == 20 * 500
     assert sample_seed(1, 0, 0) != sample_seed(0, 0, 0)
     image = np.full((4, 4, 3), 50, np.uint8)
-    values = {int(brightness()(image, sample_seed(0, epoch, 7))[0, 0, 0]) for epoch in range(30)}
+    values = {int(brightness()({"image": image}, sample_seed(0, epoch, 7))["image"][0, 0, 0]) for epoch in range(30)}
     assert len(values) > 20  # of 179 levels
 
 
@@ -118,4 +118,4 @@ def test_a_negative_number_of_workers_is_refused():
 
 def test_collate_without_labels():
     sample = {"image": torch.zeros(3, 2, 2, dtype=torch.uint8), "path": "a", "size": (9, 9)}
-    assert set(collate([sample, sample])) == {"image", "path", "size"}
+    assert set(collate([sample, sample])) == {"image", "path", "size", "shape"}

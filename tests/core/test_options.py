@@ -21,7 +21,7 @@ def test_the_trainer_section_holds_arguments_of_lightnings_trainer():
 
 @pytest.mark.parametrize("task", TASKS)
 def test_every_range_belongs_to_an_entry(task):
-    assert all(type_of(key, _types(task)) in (int, float, int | None) for key in _RANGES)
+    assert all(type_of(key, _types(task)) in (int, float, int | None, float | None) for key in _RANGES)
 
 
 @pytest.mark.parametrize("task", TASKS)

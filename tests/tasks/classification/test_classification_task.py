@@ -119,8 +119,8 @@ def test_any_image_becomes_the_input_of_the_network(resize, shape):
         ClassificationOptions(backbone="lenet5_modern"), class_names=["a", "b"], preprocessing=preprocessing(options)
     )
     for height, width in ((100, 300), (300, 100), (20, 31), (1, 500)):
-        for augment in ("none", "characters", "photos"):
-            assert task.transform(augment)(np.zeros((height, width, 3), np.uint8), seed=1).shape == shape
+        for augment in ("none", "characters", "photos", "crops"):
+            assert task.transform(augment)({"image": np.zeros((height, width, 3), np.uint8)}, seed=1)["image"].shape == shape
 
 
 def test_the_names_of_the_augmentations_are_those_that_are_made():

@@ -1,0 +1,93 @@
+"""`foveal demo [TASK]`: draw a small data set, train on it, predict on new images, and put truth beside prediction."""
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..core.errors import UsageError
+from ..tasks import TASKS, Demo, demo
+from .main import CommandParser
+
+if TYPE_CHECKING:
+    from ..core.task import Task
+    from ..datasets.shapes import ShapesWorld
+
+_ROWS = 8  # of the sheet
+_FRESH_SEED = 1  # of the images to predict: another world than that of the training
+
+
+def run(arguments: list[str]) -> int:
+    """Show a task from data to pictures; 0 at the end."""
+    parser = CommandParser("foveal demo", __doc__)
+    parser.add_argument("task", metavar="TASK", nargs="?", default="classification", help=", ".join(TASKS))
+    parser.add_argument("--out", type=Path, metavar="DIR", help="a new or empty folder (default: runs/demo_TASK)")
+    given = parser.parse_args(arguments)
+    shown = demo(given.task)
+    folder = given.out or Path("runs") / f"demo_{given.task}"
+    if given.out is None and (folder / "data").is_dir():  # an earlier demonstration, which nobody will miss
+        shutil.rmtree(folder)
+    _demonstrate(given.task, shown, folder)
+    return 0
+
+
+def _demonstrate(task: str, shown: Demo, folder: Path) -> None:
+    from ..core.folders import make_folder, require_empty
+    from .draw_data import draw
+    from .train import run as train
+
+    require_empty(folder)
+    make_folder(folder)
+    data, fresh, trained = folder / "data", folder / "fresh", folder / "run"
+    _say(1, "draw a data set", f"foveal draw-data {shown.format} {data} --images {shown.images} --size {shown.size}")
+    draw(shown.format, data, images=shown.images, size=shown.size)
+    _say(2, "train", f"foveal train {shown.recipe} --data.root {data} --out {trained}")
+    train([shown.recipe, "--data.root", str(data), "--out", str(trained)])
+    _say(3, "predict on images that it has not seen", f"foveal predict {trained} {fresh} --out {folder / 'results'}")
+    world = _write_fresh(task, shown, fresh)
+    _predict(trained, fresh, folder / "results")
+    sheet = folder / "sheet.png"
+    _write_sheet(trained, world, sheet)
+    print(f"\nImage, truth and prediction side by side: {sheet}")
+    print(f"With data of your own:\n  {shown.next}\n  foveal predict runs/NAME PHOTOS --out results --draw")
+
+
+def _say(step: int, what: str, command: str) -> None:
+    print(f"\n{step}. {what[0].upper()}{what[1:]}:  {command}", flush=True)
+
+
+def _write_fresh(task: str, shown: Demo, folder: Path) -> "ShapesWorld":
+    from ..core.images import write_image
+    from ..datasets.shapes import ShapesWorld
+
+    world = ShapesWorld(task, "test", images=_ROWS, size=shown.size, seed=_FRESH_SEED)
+    folder.mkdir()
+    for index in range(len(world)):
+        write_image(folder / f"{index:02d}.png", world[index]["image"])
+    return world
+
+
+def _predict(trained: Path, fresh: Path, results: Path) -> None:
+    from .predict import run as predict
+
+    predict([str(trained), str(fresh), "--out", str(results), "--draw", "--num-workers", "0"])
+
+
+def _write_sheet(trained: Path, world: "ShapesWorld", sheet: Path) -> None:
+    import torch
+
+    from ..core.data import collate, to_tensor
+    from ..core.images import write_image
+    from ..core.plots import draw_sheet
+    from ..tasks import load
+
+    task = load(trained)
+    samples = [world[index] for index in range(len(world))]
+    prepare = task.transform("none")
+    inputs = [{**sample, "image": to_tensor(prepare({"image": sample["image"]}, seed=0)["image"])} for sample in samples]
+    with torch.inference_mode():
+        predictions = task.predict(collate([{key: x[key] for key in ("image", "path", "size")} for x in inputs]))
+    rows = [
+        (sample["image"], task.draw(sample["image"], task.truth(sample)), task.draw(sample["image"], prediction))
+        for sample, prediction in zip(samples, predictions, strict=True)
+    ]
+    write_image(sheet, draw_sheet(rows, ("image", "truth", "prediction")))

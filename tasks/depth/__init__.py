@@ -1,0 +1,1 @@
+"""Depth: how many metres away each pixel is."""

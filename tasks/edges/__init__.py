@@ -1,0 +1,1 @@
+"""Edges: how likely each pixel lies on a boundary."""

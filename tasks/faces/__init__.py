@@ -1,0 +1,1 @@
+"""Faces: whose they are, or whether two are of one person."""

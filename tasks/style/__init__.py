@@ -1,0 +1,1 @@
+"""Style: the content of one picture in the manner of another."""

@@ -1,0 +1,1 @@
+"""Tracking: where the thing in the first frame is in all others."""
