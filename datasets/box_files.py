@@ -70,7 +70,9 @@ def check_boxes(
 
     _, usable = clean_boxes(boxes[asked], np.broadcast_to(size, (len(asked), 2)), report)
     if sticking:
-        text = f"{len(sticking)} boxes stick out of the first frame's {size[1]} x {size[0]} pixels, the first here"
+        text = (
+            f"boxes that stick out of the first frame's {size[1]} x {size[0]} pixels: {len(sticking)}, the first here"
+        )
         findings.note("STICKS_OUT", file, text, place=f"line {sticking[0] + 1}", action="noted", index=sticking[0])
     visible = np.zeros(len(lines), bool)
     visible[asked[usable]] = True
@@ -118,6 +120,7 @@ def format_box(box: np.ndarray, origin: float) -> str:
     """The shortest line of x, y, width and height that reads back as exactly this box: float32 (4,), xyxy."""
     wide = box.astype(np.float64)
     numbers = np.concatenate([wide[:2] + origin, wide[2:] - wide[:2]])
+    texts: list[str] = []
     for digits in range(18):
         texts = [f"{number:.{digits}f}" for number in numbers]
         if (_corners(np.array([texts]).astype(np.float64), origin).astype(np.float32) == box).all():

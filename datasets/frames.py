@@ -138,7 +138,8 @@ def write_sequences(
     `frame` and `boxes` are paths within a sequence's folder, the former with `{}` for the number from 1.
     """
     for number, run in groupby(samples, key=itemgetter("sequence")):
-        folder = place / class_names[number]
+        name = class_names[int(number)]
+        folder = place / name
         lines, visible = [], []
         (folder / frame).parent.mkdir(parents=True, exist_ok=True)
         for position, sample in enumerate(run, 1):
@@ -146,7 +147,7 @@ def write_sequences(
             lines.append(box_line(sample, origin))
             visible.append(len(sample["boxes"]) > 0)
         (folder / boxes).write_text("".join(lines))
-        yield class_names[number], visible
+        yield name, visible
 
 
 def box_line(sample: dict[str, Any], origin: float) -> str:

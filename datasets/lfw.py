@@ -84,7 +84,7 @@ def write_split(samples: Iterable[dict[str, Any]], root: Path, *, split: str, cl
     counts: dict[int, int] = {}
     written: list[tuple[int, int]] = []  # identity, number
     for sample in samples:
-        identity = sample["identity"]
+        identity = int(sample["identity"])
         counts[identity] = counts.get(identity, 0) + 1
         written.append((identity, counts[identity]))
         target = root / _file_name(class_names[identity], counts[identity])
@@ -306,7 +306,7 @@ def _mend_file(folder: Path, out: Path, file: str, bad: Mapping[int, str]) -> li
     kept = [index for block in whole_folds for part in block for index in part[:number]]
     for line in lines:
         if line.index not in bad and line.index not in set(kept):
-            text = f"removed: every fold has {number} pairs of each kind"
+            text = f"removed: every fold must have as many pairs of each kind, now {number}"
             log.append((file, f"line {line.index + 1}", text))
     header = f"{number}\n" if len(raw[0].split()) == 1 else f"{len(whole_folds)}\t{number}\n"
     log.append((file, "line 1", f"set to {' '.join(header.split())}"))

@@ -72,7 +72,7 @@ def draw_people(
     inside = np.isin(dataset.labels[dataset.pairs], people)
     torn = int(np.count_nonzero(inside[:, 0] != inside[:, 1]))
     if torn:
-        text = f"{torn} pairs have one image in the split {split} and one in another, and are left out of both"
+        text = f"pairs with one image in the split {split} and one in another, which are in neither: {torn}"
         findings.note("TORN_PAIRS", os.path.basename(str(where)), text, action="noted")
     names = [dataset.class_names[person] for person in people]
     return dataset.with_classes(dict(zip(names, names, strict=True)))
@@ -106,7 +106,9 @@ def note_shared_people(
     """Note people of val or test whom training shows too."""
     shared = sorted(set(people) & set(training))
     if split != "train" and shared:
-        text = f"{len(shared)} people of {split} are in train too, such as '{shared[0]}': no measure for people unseen"
+        text = (
+            f"people of {split} who are in train too: {len(shared)}, such as '{shared[0]}'; a test is of people unseen"
+        )
         findings.note("SHARED_PERSON", file, text, action="noted")
 
 

@@ -39,7 +39,7 @@ def write_split(samples: Iterable[dict[str, Any]], root: Path, *, split: str, cl
     """Writes images as JPEG into a folder a person below `root/split`."""
     counts: dict[int, int] = {}
     for sample in samples:
-        identity = sample["identity"]
+        identity = int(sample["identity"])
         counts[identity] = counts.get(identity, 0) + 1
         target = root / split / class_names[identity] / f"{counts[identity]:04d}.jpg"
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ def _images(folder: Path, inside: str, findings: Findings) -> dict[str, str]:
         found.setdefault(person, []).extend(join(part.path, name) for name in part.images)
     loose = found.pop("", [])
     if loose:
-        text = f"{len(loose)} images lie in no person's folder and are not used; move them into one"
+        text = f"images in no person's folder, which are not used: {len(loose)}; move them into one"
         findings.note("NO_PERSON", loose[0], text, action="noted")
     for person in [person for person, paths in found.items() if not paths]:
         findings.note("NO_IMAGE", join(inside, person), "there is no image in this person's folder")

@@ -45,7 +45,7 @@ def write_split(samples: Iterable[dict[str, Any]], root: Path, *, split: str, cl
     """Writes each sequence as a motion JPEG video, which every machine can read, with its boxes, into `root/split`."""
     (root / split).mkdir(parents=True, exist_ok=True)
     for number, run in groupby(samples, key=itemgetter("sequence")):
-        target, lines, writer = root / split / f"{class_names[number]}.avi", [], None
+        target, lines, writer = root / split / f"{class_names[int(number)]}.avi", [], None
         for sample in run:
             if writer is None:
                 height, width = sample["image"].shape[:2]
@@ -134,44 +134,47 @@ class _Reader:
     def read(self, file: str, number: int) -> np.ndarray:
         """Frame `number` of a video, uint8 (H, W, 3), RGB; raises ImageError."""
         with self.lock:
-            if self._capture is None or file != self._file:
-                self._open(file)
-            frame = self._seek(number) if not 0 <= number - self._next <= _NEAR else None
+            capture = self._capture if self._capture is not None and file == self._file else self._open(file)
+            frame = None
+            if not 0 <= number - self._next <= _NEAR:
+                frame = self._sought(capture, number)
+                capture = capture if frame is not None else self._open(file)
             if frame is None:
-                frame = self._decode_up_to(number)
+                frame = self._decoded(capture, number)
             return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
 
     def close(self) -> None:
         """Let go of the video: its file, and the decoder's threads, must not be taken into a forked process."""
         self._capture, self._file, self._next = None, "", 0
 
-    def _open(self, file: str) -> None:
+    def _open(self, file: str) -> cv2.VideoCapture:
         self.close()
         self._capture, self._file = _opened(file), file
+        return self._capture
 
-    def _seek(self, number: int) -> np.ndarray | None:
-        """The frame, or None, with the video at its beginning, where seeking does not lead to it."""
+    def _sought(self, capture: cv2.VideoCapture, number: int) -> np.ndarray | None:
+        """The frame, or None where seeking does not lead to it."""
         file = self._file
         if file not in self._known:
             self._known[file] = _times(file)
         times = self._known[file]
         if number < len(times) and (np.diff(times) > 0).all():
-            self._capture.set(cv2.CAP_PROP_POS_FRAMES, number)
-            good, frame = self._capture.read()
-            if good and self._capture.get(cv2.CAP_PROP_PTS) == times[number]:
+            capture.set(cv2.CAP_PROP_POS_FRAMES, number)
+            good, frame = capture.read()
+            if good and capture.get(cv2.CAP_PROP_PTS) == times[number]:
                 self._next = number + 1
                 return frame
-        self._open(file)
         return None
 
-    def _decode_up_to(self, number: int) -> np.ndarray:
-        while self._next < number and self._capture.grab():
+    def _decoded(self, capture: cv2.VideoCapture, number: int) -> np.ndarray:
+        """The frame, after those before it."""
+        while self._next < number and capture.grab():
             self._next += 1
-        good, frame = self._capture.read() if self._next == number else (False, None)
-        if not good:
+        good, frame = capture.read() if self._next == number else (False, None)
+        if not good or frame is None:
             file, ended = self._file, self._next
             self.close()
-            reason = f"cannot be read: the video gives {ended} frames and no more; copy it again, or cut its box file"
+            reason = f"cannot be read: of its video only {ended} frames can; copy it again, or cut its file of boxes"
             raise ImageError(f"{file}#{number:06d}", "TRUNCATED", reason)
         self._next += 1
         return frame
