@@ -43,8 +43,8 @@ def draw_groups(
     needed = sum(fraction > 0 for fraction in fractions)
     if len(names) < needed:
         raise DataError(
-            f"'{where}' has too few {what} ({len(names)}) for {needed} splits, which need at least one each: add some, set "
-            "a share of --data.splits to 0, or sort them into folders train, val and test."
+            f"'{where}' has too few {what} ({len(names)}) for {needed} splits, which need at least one each: add some, "
+            "set a share of --data.splits to 0, or sort them into folders train, val and test."
         )
     numbers = {name: number for number, name in enumerate(names)}
     chosen = random_split(len(names), fractions, seed)[split]
