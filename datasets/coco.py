@@ -258,6 +258,7 @@ def _mend(document: dict[str, Any], changes: Sequence[Finding]) -> list[tuple[st
     log = []
     removed: dict[str, set[int]] = {section: set() for section in SECTIONS}
     for change in changes:
+        assert change.index is not None
         section = _SECTION_OF[change.place.split()[0]]
         if change.action == "mended" and section == "annotations":
             done = _mend_annotation(document[section][change.index], change)

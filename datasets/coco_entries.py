@@ -214,17 +214,15 @@ def _unusable(index: int, key: int | str | None, entry: Any, field: str, noted: 
 
 
 def _sizes(entries: Sequence[dict[str, Any]], kept: Sequence[int], noted: _Notes) -> np.ndarray:
-    sizes = np.zeros((len(kept), 2), np.int64)
-    unknown = []
-    for row, index in enumerate(kept):
-        height, width = entries[index].get("height"), entries[index].get("width")
-        whole = all(type(side) in (int, float) and 0 < side < 2**31 and side == int(side) for side in (height, width))
-        if whole:
-            sizes[row] = height, width
-        else:
-            unknown.append(index)
+    sizes = [(_side(entries[index].get("height")), _side(entries[index].get("width"))) for index in kept]
+    unknown = [index for index, size in zip(kept, sizes, strict=True) if 0 in size]
     noted.once("NO_SIZE", unknown, "has no width and height that are whole numbers above 0: its file says them")
-    return sizes
+    return np.array([(0, 0) if 0 in size else size for size in sizes], np.int64).reshape(-1, 2)
+
+
+def _side(value: Any) -> int:
+    """Pixels; 0 for what cannot be a number of them."""
+    return int(value) if type(value) in (int, float) and 0 < value < 2**31 and value == int(value) else 0
 
 
 def _keys(entries: Sequence[Any], field: str, noted: _Notes) -> list[Any]:

@@ -131,7 +131,7 @@ def _run_lengths(segmentations: Sequence[Any], sizes: np.ndarray, refuse: Report
                 packed.append(counts.encode("ascii"))
                 packed_rows.append(row)
             else:
-                plain.fromlist(counts)
+                plain.fromlist(counts)  # type: ignore[arg-type]  # what is no list of numbers is a TypeError
                 plain_rows.append(row)
                 plain_counts.append(len(plain) - before)
         except (TypeError, OverflowError, UnicodeEncodeError):
