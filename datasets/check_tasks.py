@@ -162,11 +162,7 @@ def _tracking(view: View) -> Truth:
 
 
 def _faces(view: View) -> Truth:
-    identities = np.asarray(view.dataset.labels)
-    people, first, counts = np.unique(identities, return_index=True, return_counts=True)
-    for index in first[counts == 1].tolist():
-        text = "is the only image of its person: there is nothing of the same person to compare it with"
-        view.findings.note("ONE_IMAGE", view.name(index), text, action="noted")
+    people, counts = np.unique(np.asarray(view.dataset.labels), return_counts=True)
     numbers: Numbers = {
         "people": len(people),
         "images_per_person": spread(counts),
@@ -197,7 +193,7 @@ def _segmentation(view: View) -> Truth:
         kinds[index] = np.count_nonzero(found[:IGNORE])
         return None if kinds[index] else "every pixel is ignored: nothing can be learnt from it"
 
-    read, unusable = _read_all(view, "mask", look, "ALLIGNORED")
+    read, unusable = _read_all(view, "mask", look, "ALL_IGNORED")
     ignored = pixels[IGNORE] / max(pixels.sum(), 1)
     numbers = {"classes_per_image": spread(kinds[read]), "share_ignored": float(ignored)} if read.any() else {}
     classes = len(view.dataset.class_names)
