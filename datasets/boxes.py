@@ -12,7 +12,7 @@ from .findings import Action
 from .mixed import class_numbers
 
 # Beyond the image by less is rounding, of a file with few digits or of a conversion, and is cut without a word.
-_ROUNDING = 0.5  # pixels
+ROUNDING = 0.5  # pixels
 
 
 class Objects(NamedTuple):
@@ -119,13 +119,15 @@ class BoxFiles(ImageFiles):
 Report = Callable[[int, str, str, Action, Sequence[float] | None], None]
 
 
-def clean_boxes(boxes: np.ndarray, sizes: np.ndarray, report: Report) -> tuple[np.ndarray, np.ndarray]:
+def clean_boxes(
+    boxes: np.ndarray, sizes: np.ndarray, report: Report, *, rounding: float = ROUNDING
+) -> tuple[np.ndarray, np.ndarray]:
     """Boxes that a loss and a metric can live with.
 
-    `boxes`: float64 (M, 4), xyxy; `sizes`: (M, 2), (H, W) of the image of each, 0 where it is not known. Returns the
-    boxes clipped to their images, float64 (M, 4), and which of them are of use, bool (M,): not those with a NaN or
-    infinite number, with a corner before its opposite one, without area, or wholly outside of the image. Every box that
-    is left out or clipped by more than half a pixel is reported.
+    `boxes`: float64 (M, 4), xyxy; `sizes`: (M, 2), (H, W) of the image of each, 0 where it is not known, 1 where boxes
+    are shares of it. Returns the boxes clipped to their images, float64 (M, 4), and which of them are of use, bool
+    (M,): not those with a NaN or infinite number, with a corner before its opposite one, without area, or wholly
+    outside of the image. Every box that is left out, or clipped by more than `rounding`, is reported.
     """
     boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
     finite = np.isfinite(boxes).all(axis=1)
@@ -145,7 +147,7 @@ def clean_boxes(boxes: np.ndarray, sizes: np.ndarray, report: Report) -> tuple[n
         for row in np.flatnonzero(bad & usable).tolist():
             report(row, code, f"the box {_shown(boxes[row])} {what}{_image(code, sizes[row])}", "left out", None)
         usable &= ~bad
-    beyond = usable & (np.abs(clipped - safe) > _ROUNDING).any(axis=1)
+    beyond = usable & (np.abs(clipped - safe) > rounding).any(axis=1)
     for row in np.flatnonzero(beyond).tolist():
         text = f"the box {_shown(boxes[row])} sticks out of its image{_image('OUTSIDE', sizes[row])}"
         report(row, "STICKS_OUT", text, "mended", clipped[row].tolist())
@@ -157,4 +159,4 @@ def _shown(box: np.ndarray) -> str:
 
 
 def _image(code: str, size: np.ndarray) -> str:
-    return f" of {int(size[1])} x {int(size[0])} pixels" if code == "OUTSIDE" and size.all() else ""
+    return f" of {int(size[1])} x {int(size[0])} pixels" if code == "OUTSIDE" and size.min() > 1 else ""
