@@ -2,14 +2,12 @@
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..core.errors import UsageError
 from ..tasks import TASKS, Demo, demo
 from .main import CommandParser
 
 if TYPE_CHECKING:
-    from ..core.task import Task
     from ..datasets.shapes import ShapesWorld
 
 _ROWS = 8  # of the sheet
@@ -81,11 +79,14 @@ def _write_sheet(trained: Path, world: "ShapesWorld", sheet: Path) -> None:
     from ..tasks import load
 
     task = load(trained)
-    samples = [world[index] for index in range(len(world))]
-    prepare = task.transform("none")
-    inputs = [{**sample, "image": to_tensor(prepare({"image": sample["image"]}, seed=0)["image"])} for sample in samples]
+    samples, prepare = [world[index] for index in range(len(world))], task.transform("none")
+    inputs = [
+        {key: sample[key] for key in ("path", "size")}
+        | {"image": to_tensor(prepare({"image": sample["image"]}, seed=0)["image"])}
+        for sample in samples
+    ]
     with torch.inference_mode():
-        predictions = task.predict(collate([{key: x[key] for key in ("image", "path", "size")} for x in inputs]))
+        predictions = task.predict(collate(inputs))
     rows = [
         (sample["image"], task.draw(sample["image"], task.truth(sample)), task.draw(sample["image"], prediction))
         for sample, prediction in zip(samples, predictions, strict=True)

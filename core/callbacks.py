@@ -125,7 +125,15 @@ class SafeStop(Callback):
 
 
 class FiniteCheckpoint(ModelCheckpoint):
-    """Never replaces a good checkpoint by one with NaN or infinite weights."""
+    """Never replaces a good checkpoint by one with NaN or infinite weights; of epochs that score alike, keeps the last.
+
+    A small validation set is soon without a fault, and its first such epoch is seldom the best one.
+    """
+
+    def check_monitor_top_k(self, trainer: pl.Trainer, current: torch.Tensor | None = None) -> bool:
+        """Whether this epoch is as good as the best so far."""
+        alike = current is not None and bool(current == self.best_model_score)
+        return alike or super().check_monitor_top_k(trainer, current)
 
     def _save_checkpoint(self, trainer: pl.Trainer, filepath: str) -> None:
         if not _is_finite(trainer.lightning_module):

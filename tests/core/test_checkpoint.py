@@ -1,5 +1,6 @@
 """Checkpoints: whole or not there, and never code."""
 
+import csv
 import os
 import pickle
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 import foveal
+from foveal.cli.main import main
 from foveal.core.checkpoint import AtomicCheckpointIO, read_checkpoint
 from foveal.core.errors import MachineError, ModelFileError, UsageError
 from foveal.core.inputs import find_checkpoint
@@ -129,3 +131,13 @@ def test_weights_that_do_not_fit_the_named_network_are_refused(digits_run, tmp_p
     torch.save(contents, tmp_path / "wrong.ckpt")
     with pytest.raises(ModelFileError, match="don't fit the network"):
         foveal.load(tmp_path / "wrong.ckpt")
+
+
+def test_of_epochs_that_score_alike_the_last_is_kept(tmp_path, blobs):
+    # Both classes are told apart from the first epochs on: many epochs score 1.
+    line = f"train classification/lenet5_digits --data.format image_folder --data.root {blobs} --out {tmp_path}/run"
+    assert main([*line.split(), "--trainer.max_epochs", "12", "--data.batch_size", "4"]) == 0
+    scores = [float(row["val/top1"]) for row in csv.DictReader((tmp_path / "run/metrics.csv").open())]
+    best = max(epoch for epoch, score in enumerate(scores) if score == max(scores))
+    assert scores.count(max(scores)) > 1
+    assert read_checkpoint(tmp_path / "run")["foveal"]["epoch"] == best

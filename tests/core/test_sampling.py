@@ -11,10 +11,13 @@ from foveal.core.transforms import Transform
 from foveal.datasets.shapes import ShapesWorld
 
 
-def batches(length, batch_size, buckets=None, **options):
-    return [
-        [draw.index for draw in batch] for batch in EpochBatches(EpochOrder(length, 0), batch_size, buckets=buckets)
-    ]
+def batches(length, batch_size, buckets=None):
+    found = EpochBatches(EpochOrder(length, 0), batch_size, buckets=buckets)
+    return [[draw.index for draw in batch] for batch in found]
+
+
+def flat(batches):
+    return [index for batch in batches for index in batch]
 
 
 def test_batches_hold_every_image_once_and_the_last_is_smaller():
