@@ -96,6 +96,9 @@ def mend(
     before, header = next(records)
     columns, kept = _columns(file, header), lines[:before]
     for number, (end, fields) in enumerate(records):
+        while not lines[before].strip(", \t\r\n"):  # blank, and none of the row's
+            kept.append(lines[before])
+            before += 1
         path = os.path.normpath(dict(zip(columns, fields, strict=False)).get("path", "").strip())
         change = gone.get(number) or (f"removed: {dropped[path]}" if path in dropped else None)
         if change is None:
@@ -103,6 +106,7 @@ def mend(
         else:
             log.append((file.name, f"line {end}", change))
         before = end
+    kept += lines[before:]
     try:
         (out / file.name).write_text("".join(kept), encoding="utf-8", newline="")
     except OSError as error:

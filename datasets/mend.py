@@ -101,9 +101,10 @@ def _walk(folder: Path, inside: str, above: set[str]) -> Iterator[str]:
 
 
 def _code_of(file: str, place: str, change: str, findings: Sequence[Finding]) -> str:
-    """The code of the finding that a change goes back to; "" where it is not known."""
+    """The code of the finding that a change goes back to; FOLLOWS where another change made it necessary."""
     here = [finding.code for finding in findings if (finding.file, finding.place) == (file, place)]
-    return next(iter(here), "") or next((finding.code for finding in findings if finding.code in change), "")
+    named = (finding.code for finding in findings if finding.code in change)
+    return here[0] if here else next(named, "FOLLOWS")
 
 
 def _write_log(file: Path, log: Sequence[_Change]) -> None:
