@@ -19,8 +19,9 @@ import numpy as np
 from PIL import Image
 
 from foveal.datasets.check import check_dataset
+from foveal.datasets.scan import Mode
 
-WAYS = {"--quick": "quick", "(default)": "usual", "--full": "full"}
+WAYS: dict[str, Mode] = {"--quick": "quick", "(default)": "usual", "--full": "full"}
 
 
 def main(images: int) -> None:
@@ -50,7 +51,7 @@ def draw(folder: Path, images: int) -> None:
         (folder / "ab"[number % 2] / f"{number:06d}.jpg").write_bytes(data.tobytes())
 
 
-def check(folder: str, mode: str) -> None:
+def check(folder: str, mode: Mode) -> None:
     """Look at all of them; nothing may be found."""
     report = check_dataset(
         "image_folder", folder, fractions=(0.65, 0.10, 0.25), seed=0, options={}, mode=mode, watch=lambda *_: None

@@ -1,12 +1,25 @@
 """The bar that every long job shows at a terminal. Imports no torch."""
 
-from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Iterator
+from typing import Protocol, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 Thing = TypeVar("Thing")
+Given = TypeVar("Given", covariant=True)
+
+
+class Numbered(Protocol[Given]):
+    """What has a length and is asked by number: a list, or a data set."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
+
+    def __getitem__(self, index: int, /) -> Given:
+        """One of them."""
+        ...
 
 
 def progress_bar() -> Progress:
@@ -26,7 +39,7 @@ def progress_bar() -> Progress:
     )
 
 
-def progress(things: Sequence[Thing], title: str) -> Iterator[Thing]:
+def progress(things: Numbered[Thing], title: str) -> Iterator[Thing]:
     """Give `things` one after another, under a bar."""
     with progress_bar() as bar:
         line = bar.add_task(title, total=len(things), rate="")

@@ -131,9 +131,10 @@ def _balanced(dataset: Dataset) -> np.ndarray:
 
 
 def _shapes(dataset: Dataset, number: int) -> np.ndarray:
-    if not hasattr(dataset, "size"):
+    size = getattr(dataset, "size", None)
+    if size is None:
         raise UsageError("data.aspect_buckets needs images of different shapes; this data set's are all alike.")
-    return aspect_buckets([dataset.size(index) for index in range(len(dataset))], number)
+    return aspect_buckets([size(index) for index in range(len(dataset))], number)
 
 
 def preprocessing(options: DataOptions) -> Preprocessing:

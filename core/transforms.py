@@ -124,7 +124,8 @@ class Transform:
         # As `Compose.set_random_seed`, at a fifth of its price: the generators stay, and are set anew.
         state, increment = struct.unpack("<16s16s", hashlib.blake2b(_packed(seed), digest_size=32).digest())
         words = {"state": int.from_bytes(state, "little"), "inc": int.from_bytes(increment, "little") | 1}
-        self._bits.state = {"bit_generator": "PCG64", "state": words, "has_uint32": 0, "uinteger": 0}
+        whole = {"bit_generator": "PCG64", "state": words, "has_uint32": 0, "uinteger": 0}
+        self._bits.state = whole  # type: ignore[assignment]  # numpy's stubs want a private TypedDict
         self._random.seed(seed)
 
     def _compose(self, boxes: bool, keypoints: bool) -> A.Compose:

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ..core.errors import DataError, DataWarning, MissingSplit, UsageError, unknown
 from ..core.options import SPLITS
+from .splits import require_shares
 
 if TYPE_CHECKING:
     from ..core.data import Dataset
@@ -91,12 +92,11 @@ def open_dataset(
     DataError; where `findings` are given, everything goes there instead. Raises UsageError for a wrong name, root,
     option or fraction, DataError for data that cannot be used.
     """
-    from .findings import Findings
-
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
     kind = _checked(format, root, options or {})
-    noted = Findings() if findings is None else findings
+    require_shares(fractions)
+    noted = _no_findings() if findings is None else findings
     common = {"split": split, "fractions": fractions, "seed": seed, "findings": noted}
     dataset = reader(format).open_split(root, **common, **(options or {}))
     if findings is None:
@@ -164,8 +164,15 @@ def reader(format: str) -> ModuleType:
     return import_module(f".{format}", __name__)
 
 
+def _no_findings() -> "Findings":
+    from .findings import Findings
+
+    return Findings()
+
+
 def _checked(format: str, root: object, options: Mapping[str, Any]) -> Format:
-    unwanted = [name for name in options if name not in taken_by(format)]
+    taken = taken_by(format)
+    unwanted = [name for name in options if name not in taken]
     if unwanted:
         raise UsageError(f"data.{unwanted[0]} means nothing to the format {format}.")
     if root is None and not FORMATS[format].embedded:

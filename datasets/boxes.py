@@ -88,8 +88,11 @@ class BoxFiles(ImageFiles):
     def subset(self, indices: np.ndarray) -> Self:
         """The same data set with the images at `indices` alone."""
         part = super().subset(indices)
-        starts = self._ends - self.counts
-        rows = [np.arange(starts[index], self._ends[index]) for index in indices]
+        ends = self._ends.tolist()
+        rows = [
+            np.arange(ends[index] - count, ends[index])
+            for index, count in zip(indices, part.counts.tolist(), strict=True)
+        ]
         part._keep(np.concatenate(rows) if rows else np.zeros(0, np.int64))
         part._ends = np.cumsum(part.counts)
         return part
@@ -130,7 +133,7 @@ def clean_boxes(
     outside of the image. Every box that is left out, or clipped by more than `rounding`, is reported.
     """
     boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
-    finite = np.isfinite(boxes).all(axis=1)
+    finite = np.asarray(np.isfinite(boxes).all(axis=1))
     safe = np.where(finite[:, None], boxes, 0.0)
     heights, widths = np.where(sizes > 0, sizes, np.inf).T
     limits = np.stack([widths, heights, widths, heights], axis=1)

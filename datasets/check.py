@@ -23,6 +23,7 @@ from .scan import Mode, Scan, Watch, scan_images
 
 _FRAMES_IN_A_FILE = ("video", "nyu")  # formats whose images are no image files
 _ALIKE_BY_NATURE = ("tracking", "faces")  # tasks whose images are all nearly the same as others
+_FEW_LINKS = 10  # out of the data set, that are named one by one
 
 
 class Report(NamedTuple):
@@ -56,6 +57,10 @@ class _Files(NamedTuple):
     rows: dict[str, np.ndarray]  # of each split: the file of each of its images
 
 
+# Of the images of a split: their names relative to the root, int32 (N, 2) their sizes, and their kinds of file.
+_Seen = tuple[list[bytes], np.ndarray, list[str]]
+
+
 def check_dataset(
     format: str,
     root: str | os.PathLike | None,
@@ -74,22 +79,15 @@ def check_dataset(
     findings = Findings()
     common = {"fractions": fractions, "seed": seed, "options": options}
     parts = {split: part for split in SPLITS if (part := _open(format, root, split, findings, common)) is not None}
-    findings = _each_once(findings)
+    findings = _links_in_one(_each_once(findings))
     task = str(options.get("task", FORMATS[format].task))
     report = Report(format, task, None if root is None else str(root), mode, [], {}, {}, findings, {}, {}, {}, [])
     on_disk = format not in _FRAMES_IN_A_FILE and all(isinstance(part, ImageFiles) for part in parts.values())
-    if parts and on_disk:
-        files = _files_of(parts, base_of(root))
-        compare = task not in _ALIKE_BY_NATURE
-        scan = scan_images(files.paths, mode, watch, compare=compare)
-        _note_files(report, files, scan, frames=task == "tracking")
-    elif parts:
+    seen = _look_at_files(report, parts, base_of(root), watch) if parts and on_disk else {}
+    if parts and not on_disk:
         report.remarks.append("The images are no files of their own: they were not searched for damage and duplicates.")
     for split, part in parts.items():
-        rows = files.rows[split] if on_disk else None
-        names = np.array([os.fsencode(part.path(i)) for i in range(len(part))]) if rows is None else files.names[rows]
-        sizes = np.zeros((len(part), 2), np.int32) if rows is None else scan.sizes[rows]
-        kinds = [] if rows is None else scan.kinds[rows].tolist()
+        names, sizes, kinds = seen[split] if on_disk else _unseen(part)
         view = View(part, names, sizes, on_disk, findings, mode, watch)
         _add_split(report, split, task, view, kinds)
     _note_classes(report)
@@ -133,6 +131,33 @@ def _each_once(findings: Findings) -> Findings:
     for finding in findings:
         unique.setdefault(finding[:6], finding)
     return Findings(unique.values())
+
+
+def _links_in_one(findings: Findings) -> Findings:
+    """The same with one finding for the links out of the data set, where it is made of links, as a mended copy is."""
+    links = [finding for finding in findings if finding.code == "LINK_OUTSIDE"]
+    if len(links) <= _FEW_LINKS:
+        return findings
+    text = f"{links[0].text}; so are {len(links) - 1:,} more"
+    return Findings(
+        [links[0]._replace(text=text), *(finding for finding in findings if finding.code != "LINK_OUTSIDE")]
+    )
+
+
+def _look_at_files(report: Report, parts: Mapping[str, Any], base: Path, watch: Watch) -> dict[str, _Seen]:
+    """Open every image file once, and note what is wrong with them. Returns what is known of each split's."""
+    files = _files_of(parts, base)
+    scan = scan_images(files.paths, report.mode, watch, compare=report.task not in _ALIKE_BY_NATURE)
+    _note_files(report, files, scan, frames=report.task == "tracking")
+    return {
+        split: (files.names[rows].tolist(), scan.sizes[rows], scan.kinds[rows].tolist())
+        for split, rows in files.rows.items()
+    }
+
+
+def _unseen(part: Any) -> _Seen:
+    names = [os.fsencode(part.path(index)) for index in range(len(part))]
+    return names, np.zeros((len(part), 2), np.int32), []
 
 
 def _files_of(parts: Mapping[str, Any], base: Path) -> _Files:
@@ -187,11 +212,11 @@ def _note_near(report: Report, files: _Files, scan: Scan, rows: np.ndarray) -> N
         split = int(splits[at])
         held_out = partners[at, 1:] if split == 0 else partners[at, :0]
         if (held_out >= 0).any():
-            _note_same(report, files, rows[at], rows[held_out.max()], "LEAK", "nearly the same picture as")
+            _note_same(report, files, int(rows[at]), int(rows[held_out.max()]), "LEAK", "nearly the same picture as")
             continue
         other = max(partners[at, split], partners[at, 2] if split == 1 else -1)
         if other >= 0:
-            name, twin = (os.fsdecode(files.names[row]) for row in (rows[at], rows[other]))
+            name, twin = (os.fsdecode(name) for name in files.names[rows[[at, other]]].tolist())
             text = f"nearly the same picture as '{twin}'"
             report.findings.note("NEAR_DUPLICATE", name, text, action="noted")
             report.alike[name] = f"NEAR_DUPLICATE: {text}"

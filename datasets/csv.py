@@ -138,15 +138,19 @@ def _rows(file: Path, findings: Findings) -> Iterator[_Row]:
     for number, (line, fields) in enumerate(records):
         fault = _fault_of(fields, columns)
         if fault is None:
-            values = {name: field.strip() for name, field in zip(columns, fields, strict=True)}
-            split = _SPLITS[values["split"].lower()] if "split" in values else ""
-            row = _Row(number, line, os.path.normpath(values["path"]), values["label"], split)
+            row = _row(number, line, fields, columns)
             fault = _fault_in_place(file, row, seen)
+            if fault is None:
+                seen[row.path] = line
+                yield row
         if fault is not None:
             findings.note(fault[0], file.name, fault[1], place=f"line {line}", action="refused", index=number)
-            continue
-        seen[row.path] = line
-        yield row
+
+
+def _row(number: int, line: int, fields: Sequence[str], columns: Sequence[str]) -> _Row:
+    values = {name: field.strip() for name, field in zip(columns, fields, strict=True)}
+    split = _SPLITS[values["split"].lower()] if "split" in values else ""
+    return _Row(number, line, os.path.normpath(values["path"]), values["label"], split)
 
 
 def _read(file: Path) -> str:

@@ -39,18 +39,19 @@ def open_split(
     """
     folder = require_folder(root)
     own = {name: split_folder(folder, name) for name in SPLIT_FOLDERS}
-    if own["train"] is None:
+    train = own["train"]
+    if train is None:
         if any(own.values()) and set(subfolders(folder)) <= set(own.values()):
             held = ", ".join(filter(None, own.values()))
             raise DataError(f"'{folder}' holds {held} and no train: put the training images into train/.")
         dataset = _read(folder, _class_names(folder))
         return dataset.subset(stratified_split(dataset.labels, fractions, seed, dataset.class_names)[split])
-    class_names = _class_names(folder / own["train"])
+    class_names = _class_names(folder / train)
     if split == "test" and own["test"] is None:
         raise MissingSplit(f"'{folder}' has a folder train but none called test: add test/ with one folder per class.")
     if own["val"] is not None or split == "test":
         return _read(folder / str(own[split]), class_names, whole=split == "train")
-    dataset = _read(folder / own["train"], class_names)
+    dataset = _read(folder / train, class_names)
     return dataset.subset(split_train(dataset.labels, split, fractions, seed, class_names))
 
 
@@ -59,7 +60,7 @@ def write_split(samples: Iterable[Mapping[str, Any]], root: Path, *, split: str,
     for name in class_names:
         (root / split / name).mkdir(parents=True, exist_ok=True)
     for number, sample in enumerate(samples):
-        write_image(root / split / class_names[sample["label"]] / f"{number:06d}.png", sample["image"])
+        write_image(root / split / class_names[int(sample["label"])] / f"{number:06d}.png", sample["image"])
 
 
 def _class_names(folder: Path) -> list[str]:

@@ -24,7 +24,7 @@ def stratified_split(
 
     Raises UsageError for fractions that are not three shares of 1, DataError for a class that has too few images.
     """
-    _check_fractions(fractions)
+    require_shares(fractions)
     keys = np.random.PCG64(seed).random_raw(len(labels))
     order = np.argsort(keys, kind="stable")
     wanted, parts = np.zeros(3), ([], [], [])
@@ -64,7 +64,8 @@ def require_classes(class_names: Sequence[str], where: str) -> None:
         raise DataError(f"{where} has only one class, '{class_names[0]}': there must be two or more to tell apart.")
 
 
-def _check_fractions(fractions: Sequence[float]) -> None:
+def require_shares(fractions: Sequence[float]) -> None:
+    """Raises UsageError unless `fractions` are three shares, none below 0, that add up to 1."""
     if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
         raise UsageError(f"The splits {list(fractions)} must be three shares (train, val, test) that add up to 1.")
 

@@ -324,6 +324,20 @@ def test_fix_of_coco(tmp_path, capsys):
     assert sorted(path.name for path in (tmp_path / "out/train").iterdir()) == ["0.jpg", "3.jpg", "4.jpg", "5.jpg"]
 
 
+def test_the_links_of_a_copy_are_one_remark(tmp_path, capsys):
+    for number in range(12):
+        put(tmp_path / f"set/train/{number}.jpg", scene(number))
+    images = [{"id": n, "file_name": f"{n}.jpg", "height": 120, "width": 160} for n in range(12)]
+    entry = {"id": 1, "image_id": 0, "category_id": 1, "bbox": [5, 6, 0, 20], "iscrowd": 0}
+    document = {"images": images, "categories": [{"id": 1, "name": "cup"}], "annotations": [entry]}
+    (tmp_path / "set/annotations").mkdir()
+    (tmp_path / "set/annotations/instances_train.json").write_text(json.dumps(document))
+    assert_mends(capsys, "coco", tmp_path / "set", tmp_path / "out")
+    _, report = run_json(capsys, "coco", tmp_path / "out")
+    links = [entry["text"] for entry in report["findings"] if entry["code"] == "LINK_OUTSIDE"]
+    assert len(links) == 1 and links[0].endswith("; so are 11 more")
+
+
 def test_fix_of_voc_mends_the_two_boxes_of_the_blood_cells(real_data, tmp_path, capsys):
     log = assert_mends(capsys, "voc", real_data / "bccd", tmp_path / "out")
     assert [(row["file"].split("_")[-1], row["code"]) for row in log] == [

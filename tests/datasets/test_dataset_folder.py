@@ -10,7 +10,7 @@ from torchvision.datasets import ImageFolder
 
 from foveal.core.errors import DataError, UsageError
 from foveal.core.images import ImageError
-from foveal.datasets import FORMATS, open_dataset
+from foveal.datasets import FORMATS, open_dataset, reader
 
 DATA = os.environ.get("FOVEAL_TEST_DATA")
 
@@ -184,10 +184,14 @@ def test_wrong_names_and_empty_splits(tmp_path):
     assert "no image for the split 'val'" in broken(tmp_path, "val", fractions=(0.5, 0.0, 0.5))
 
 
-def test_every_format_has_a_reader():
-    for name in FORMATS:
-        with pytest.raises((DataError, UsageError)):
+def test_every_format_has_a_reader_and_a_writer():
+    for name, kind in FORMATS.items():
+        with pytest.raises(UsageError, match="three shares"):
             open_dataset(name, "/absent", split="train", fractions=(2, 0, 0))
+        if not kind.embedded:
+            assert callable(reader(name).write_split)
+            with pytest.raises((DataError, UsageError), match="There is no .* '/absent'"):
+                open_dataset(name, "/absent", split="train")
 
 
 @pytest.mark.skipif(not DATA, reason="FOVEAL_TEST_DATA does not say where the ORL faces are")

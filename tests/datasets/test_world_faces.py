@@ -125,4 +125,4 @@ def test_views_of_one_differ_as_much_as_two_people():
 def test_no_byte_changes_unnoticed():
     """A digest over some small portraits: data sets that were drawn must be drawn the same again."""
     drawn = b"".join(draw_face(identity, identity, size=40).tobytes() for identity in range(24))
-    assert hashlib.sha256(drawn).hexdigest()[:16] == "6f1e5ef3dfb169b5"
+    assert hashlib.sha256(drawn).hexdigest()[:16] == "421e341a4a4eea25"

@@ -120,7 +120,8 @@ def test_any_image_becomes_the_input_of_the_network(resize, shape):
     )
     for height, width in ((100, 300), (300, 100), (20, 31), (1, 500)):
         for augment in ("none", "characters", "photos", "crops"):
-            assert task.transform(augment)({"image": np.zeros((height, width, 3), np.uint8)}, seed=1)["image"].shape == shape
+            sample = {"image": np.zeros((height, width, 3), np.uint8)}
+            assert task.transform(augment)(sample, seed=1)["image"].shape == shape
 
 
 def test_the_names_of_the_augmentations_are_those_that_are_made():
