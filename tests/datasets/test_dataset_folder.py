@@ -190,7 +190,7 @@ def test_every_format_has_a_reader_and_a_writer():
             open_dataset(name, "/absent", split="train", fractions=(2, 0, 0))
         if not kind.embedded:
             assert callable(reader(name).write_split)
-            with pytest.raises((DataError, UsageError), match="There is no .* '/absent'"):
+            with pytest.raises((DataError, UsageError), match=r"There is no .* '/absent'"):
                 open_dataset(name, "/absent", split="train")
 
 
