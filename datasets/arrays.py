@@ -1,9 +1,11 @@
 """Data sets whose images lie in one array in memory: those that come as one file, like MNIST."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from .mixed import class_numbers
 from .splits import digest
 
 
@@ -45,4 +47,11 @@ class ImageArrays:
         """The same data set with the images at `indices` alone, under their old names."""
         part = ImageArrays(self._source, self._images[indices], self.labels[indices], self.class_names)
         part._numbers = self._numbers[indices]
+        return part
+
+    def with_classes(self, classes: Mapping[str, str]) -> "ImageArrays":
+        """The images of the classes that are keys of `classes`, under the names that are its values."""
+        numbers, names = class_numbers(self.class_names, classes)
+        part = self.subset(np.flatnonzero(numbers[self.labels] >= 0))
+        part.class_names, part.labels = names, numbers[part.labels]
         return part

@@ -7,7 +7,7 @@ from foveal.cli.main import main
 from foveal.cli.recipe import parse_recipe
 from foveal.cli.train import open_split
 from foveal.core.errors import DataError, MissingSplit, UsageError
-from foveal.datasets import Source, coco, csv, image_folder, mask_folder, open_dataset, open_sources, voc
+from foveal.datasets import Source, coco, csv, idx, image_folder, mask_folder, open_dataset, open_sources, voc
 from foveal.datasets.mixed import mix
 
 SIDE = 32
@@ -104,6 +104,17 @@ def test_one_set_alone_can_be_chosen_from_and_is_itself_where_nothing_changes(st
     alone = opened(streets, classes=["car", "truck"])
     assert type(alone) is type(open_dataset(*streets, split="train"))
     assert opened(streets, classes=["truck", "car"]).labels.tolist() == [1, 0, 0]
+
+
+def test_classes_of_arrays_are_chosen_and_renamed(tmp_path):
+    images = [np.full((SIDE, SIDE, 3), 40 * number, np.uint8) for number in range(6)]
+    samples = [{"image": image, "label": label} for image, label in zip(images, (2, 0, 1, 2, 0, 1), strict=True)]
+    for split in ("train", "test"):
+        idx.write_split(samples, tmp_path, split=split, class_names=["0", "1", "2"])
+    clothes = opened(Source("idx", str(tmp_path)), split="test", classes={"2": "coat", "0": "shirt"})
+    assert clothes.class_names == ["coat", "shirt"]
+    assert clothes.labels.tolist() == [0, 1, 0, 1]
+    assert [clothes[index]["image"][0, 0, 0] for index in range(4)] == [0, 40, 120, 160]
 
 
 def test_parts_are_chosen_by_index_from_both_ends(streets, squares):
