@@ -63,5 +63,13 @@ def test_ci_runs_the_test_command_of_the_readme():
 
 def test_links_between_pages_exist():
     for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
-        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+        for target, heading in re.findall(r"\]\(([^)#:]*)(?:#([^)]+))?\)", page.read_text()):
+            meant = page.parent / target if target else page
+            assert meant.exists(), f"{page.name}: {target}"
+            assert not heading or heading in anchors(meant), f"{page.name}: {target}#{heading}"
+
+
+def anchors(page: Path) -> list[str]:
+    """What a heading is called in a link."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(), flags=re.MULTILINE)
+    return [re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles]

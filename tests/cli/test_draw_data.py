@@ -1,12 +1,17 @@
 """`foveal draw-data`: every format, read again, gives the drawn world's own truth; and docs/datasets.md's entries."""
 
+import json
 import re
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+import yaml
 
 from foveal.cli.main import main
+from foveal.cli.recipe import parse_data, parse_recipe
+from foveal.cli.train import open_split
 from foveal.core.options import SPLITS
 from foveal.datasets import FORMATS, open_dataset
 from foveal.datasets.findings import Findings
@@ -242,3 +247,79 @@ def test_a_wrong_command_ends_in_one_sentence(line, said, tmp_path, capsys, monk
     assert error.startswith("foveal: ") and "\n" not in error and said in error
     assert not (tmp_path / "new").exists()
     assert [file.name for file in (tmp_path / "full").iterdir()] == ["mine.txt"]
+
+
+# --- docs/datasets.md -------------------------------------------------------------------------------------------------
+
+PAGE = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text()
+SECTIONS = dict(re.findall(r"^### (\w+)\n(.*?)(?=^##|\Z)", PAGE, flags=re.DOTALL | re.MULTILINE))
+BLOCKS = re.findall(r"^```yaml\n(.*?)^```", PAGE, flags=re.DOTALL | re.MULTILINE)
+
+
+def test_the_page_shows_the_folders_and_the_lines_of_every_format():
+    assert sorted(SECTIONS) == sorted(FORMATS)
+    for format, section in SECTIONS.items():
+        assert re.search(rf"^```yaml\ndata: {{format: {format}\b", section, flags=re.MULTILINE), format
+        assert ("```text" in section) == (not FORMATS[format].embedded), format
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: " ".join(block.split()))
+def test_the_lines_of_the_page_read_what_is_drawn(block, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = yaml.safe_load(block)["data"]
+    for source in (data, *data.get("sources", ())):
+        if not FORMATS[source["format"]].embedded:
+            root = Path(source["root"])
+            folder = root.parent if root.suffix else root
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            draw(source["format"], folder, capsys)
+    for mask in tmp_path.rglob("masks/*.png") if "mask_values" in data else ():
+        spread = np.resize(list(data["mask_values"]), 256).astype(np.uint8)
+        mask.write_bytes(cv2.imencode(".png", spread[cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE)])[1].tobytes())
+
+    recipe = recipe_of(data)
+    names = data.get("mask_values", data.get("classes"))
+    for split in SPLITS:
+        dataset = open_split(recipe, split)
+        assert all(dataset[index]["image"].ndim == 3 for index in (0, len(dataset) - 1))
+        if names:
+            assert dataset.class_names == list(dict.fromkeys(names.values()))
+
+
+def recipe_of(data):
+    """The entries as options, of a recipe where there is one for the task."""
+    task = FORMATS[data["format"]].task
+    options = [
+        (f"data.{name}", value if isinstance(value, str) else yaml.safe_dump(value)) for name, value in data.items()
+    ]
+    if task == "classification":
+        return parse_recipe("classification/resnet18_folder", options)
+    return parse_data(data["format"], options + [("task", "detection")] * (task == "any"))
+
+
+def test_the_report_on_the_page_is_what_the_command_says(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "160")
+    assert main(["draw-data", "coco", "drawn", "--images", "20"]) == 0
+    spoil(Path("drawn"))
+    capsys.readouterr()
+    assert main(["check-data", "coco", "drawn"]) == 3
+    said = "".join(capsys.readouterr())
+    shown = next(
+        block for block in re.findall(r"^```text\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE) if "LEAK" in block
+    )
+    lines = [line for line in shown.splitlines() if line != "..."]
+    there = [line.rstrip() for line in said.splitlines()]
+    assert [line for line in lines if line not in there] == []
+
+
+def spoil(folder):
+    """As the page says: an image cut off, a box turned inside out, one beyond the border, a picture in two splits."""
+    cut = folder / "train" / "000003.jpg"
+    cut.write_bytes(cut.read_bytes()[:4000])
+    (folder / "test" / "000002.jpg").write_bytes((folder / "train" / "000005.jpg").read_bytes())
+    file = folder / "annotations" / "instances_train.json"
+    document = json.loads(file.read_text())
+    document["annotations"][4]["bbox"][2] *= -1
+    document["annotations"][7]["bbox"][3] += 300
+    file.write_text(json.dumps(document))
