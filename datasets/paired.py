@@ -1,7 +1,8 @@
 """Data sets whose truth is a file beside each image: masks, edges, depth; and how such pairs are found in folders."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,6 +70,8 @@ class Folders(NamedTuple):
     truths: tuple[str, ...]
     truth_suffixes: frozenset[str]
     what: str  # the noun for one file of truth: "mask"
+    best: str = ""  # the suffix that is taken where a truth is there with several
+    key: Callable[[str], str] | None = None  # what the names of a pair have in common, where they are not the same
 
 
 def find_pairs(
@@ -80,7 +83,8 @@ def find_pairs(
     seed: int,
     findings: Findings,
 ) -> tuple[Path, list[str], list[str]]:
-    """The root, and the images and truths of a split, relative to it: pairs have one name, but for the suffix.
+    """The root, and the images and truths of a split, relative to it: pairs have one name, but for the suffix, or else
+    one key, if `folders` has such.
 
     Three layouts: `images/1.jpg` and `masks/1.png`, whose splits are drawn; `train/images/1.jpg` and
     `train/masks/1.png`; `images/train/1.jpg` and `masks/train/1.png`. With no folder for val it is drawn from train. An
@@ -134,16 +138,21 @@ def _two_folders(folder: Path, folders: Folders) -> tuple[str, str]:
 
 def _pairs(folder: Path, images: str, truths: str, folders: Folders, findings: Findings) -> list[tuple[str, str]]:
     """Images with their truths, by their paths without suffix below the two folders."""
-    stems = {os.path.splitext(name)[0]: name for name in images_below(folder / truths, folders.truth_suffixes)}
+    there = images_below(folder / truths, folders.truth_suffixes)
+    there.sort(key=lambda name: name.lower().endswith(folders.best))  # the last of one stem is taken
+    stems = {os.path.splitext(name)[0]: name for name in there}
+    names = images_below(folder / images)
+    alike = _alike([os.path.splitext(name)[0] for name in names], stems, folders.key)
     pairs, used = [], set()
-    for name in images_below(folder / images):
+    for name in names:
         stem = os.path.splitext(name)[0]
-        if stem not in stems:
+        found = stem if stem in stems else alike.get(stem)
+        if found is None:
             text = f"there is no {folders.what} '{truths}/{stem}.*' for this image"
             findings.note("NO_TRUTH", f"{images}/{name}", text)
             continue
-        used.add(stem)
-        pairs.append((f"{images}/{name}", f"{truths}/{stems[stem]}"))
+        used.add(found)
+        pairs.append((f"{images}/{name}", f"{truths}/{stems[found]}"))
     for stem in sorted(stems.keys() - used):
         findings.note(
             "NO_IMAGE", f"{truths}/{stems[stem]}", f"there is no image for this {folders.what}", action="noted"
@@ -154,3 +163,16 @@ def _pairs(folder: Path, images: str, truths: str, folders: Folders, findings: F
             "alike, but for the suffix."
         )
     return pairs
+
+
+def _alike(images: Sequence[str], truths: Collection[str], key: Callable[[str], str] | None) -> dict[str, str]:
+    """The truth of each image that has none of its name, by their key, where no other of either has it: all stems."""
+    if key is None:
+        return {}
+    ours, theirs = defaultdict(set), defaultdict(set)
+    for stem in set(images) - set(truths):
+        ours[key(stem)].add(stem)
+    for stem in set(truths) - set(images):
+        theirs[key(stem)].add(stem)
+    alone = [name for name in ours.keys() & theirs.keys() if len(ours[name]) == len(theirs[name]) == 1]
+    return {ours[name].pop(): theirs[name].pop() for name in alone}

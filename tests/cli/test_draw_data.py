@@ -220,6 +220,7 @@ COMPARED = {
     "voc": lambda *both: flags_are_the_same(*both, least=1.0),  # VOC has no word for a box of one pixel
     "yolo": boxes_are_the_same,  # nor YOLO one for what is difficult
     "cityscapes": city_masks_are_the_same,
+    "depth_folder": lambda *both: depths_are_the_same(*both, limit=1 / 512),
 }
 
 
