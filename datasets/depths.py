@@ -18,6 +18,7 @@ from ..core.errors import DataError, MachineError, UsageError
 from ..core.image_headers import Fault, cut, damaged, is_cut, read_header
 from ..core.images import MAX_PIXELS, ImageError, ImagePath, read_bytes
 from ..core.options import SPLITS
+from .findings import Findings
 from .groups import draw_groups
 from .splits import random_split
 
@@ -115,13 +116,20 @@ def write_scale(folder: Path, scale: float) -> None:
 
 
 def draw_scenes(
-    scenes: Sequence[str], split: str, own: Collection[str], fractions: Sequence[float], seed: int
+    scenes: Sequence[str],
+    split: str,
+    own: Collection[str],
+    fractions: Sequence[float],
+    seed: int,
+    *,
+    where: object,
+    findings: Findings,
 ) -> np.ndarray:
     """Which frames are for `split`, int64 and rising. `scenes`: the video, or the room, of each frame, in their order.
 
     A split never shares a scene with another, where there are as many as splits with a share. Where there are fewer,
     frames drawn at random would lie beside their neighbours, which show nearly the same; so the frames are cut, as they
-    come, into one run for each split. `own`: as in `draw_groups`.
+    come, into one run for each split, and that is noted. `own`, `where`: as in `draw_groups`.
     """
     if own and (split == "test" or "val" in own):
         return np.arange(len(scenes))
@@ -129,8 +137,12 @@ def draw_scenes(
     if own:
         share = train / (train + val) if train + val > 0 else 1.0
         fractions = (share, 1.0 - share, 0.0)
-    if len(set(scenes)) >= sum(fraction > 0 for fraction in fractions):
-        return draw_groups(scenes, split, (), fractions, seed, what="scenes", where="")
+    count, needed = len(set(scenes)), sum(fraction > 0 for fraction in fractions)
+    if count >= needed:
+        return draw_groups(scenes, split, (), fractions, seed, what="scenes", where=where)
+    shown = "one scene" if count == 1 else f"{count} scenes"
+    text = f"{shown} for {needed} splits: its frames are cut into {needed} parts, one behind another"
+    findings.note("FEW_SCENES", str(where), text, action="noted")
     sizes = [len(part) for part in random_split(len(scenes), fractions, seed).values()]
     ends, place = np.cumsum(sizes), SPLITS.index(split)
     return np.arange(ends[place] - sizes[place], ends[place])

@@ -60,7 +60,7 @@ def drive_pairs(
             f"'{folder}' holds KITTI's depth maps, but no image of theirs: unpack the raw data into it, so that there "
             f"is {name[:_DATE]}/{name}/image_02/data/*.png."
         )
-    chosen = draw_scenes(scenes, split, drives, fractions, seed)
+    chosen = draw_scenes(scenes, split, drives, fractions, seed, where=folder, findings=findings)
     return [pairs[index][0] for index in chosen], [pairs[index][1] for index in chosen]
 
 
