@@ -202,13 +202,18 @@ def _segmentation(view: View) -> Truth:
 
 def _edges(view: View) -> Truth:
     shares, annotators = np.zeros(len(view.names)), np.zeros(len(view.names), np.int64)
+    sure = np.zeros(len(view.names))
 
     def look(index: int, truth: dict[str, Any]) -> str | None:
         shares[index] = np.count_nonzero(truth["edges"]) / truth["edges"].size
+        sure[index] = np.count_nonzero(truth["edges"] >= 0.5) / truth["edges"].size
         annotators[index] = len(truth.get("annotators", ()))
         return None if shares[index] else "no pixel of it is an edge"
 
     read, unusable = _read_all(view, "edges", look, "NO_EDGE")
+    for index in np.flatnonzero(read & (sure > 0.5)).tolist():
+        text = f"{sure[index]:.0%} of its pixels are edges: is it inverted? White, or 1, must be where an edge is"
+        view.findings.note("MOSTLY_EDGES", view.truth_name(index), text, action="noted")
     numbers: Numbers = {}
     if read.any():
         numbers["share_of_edge_pixels"] = float(shares[read].mean())

@@ -159,7 +159,7 @@ def test_real_ground_truth(real_data):
     assert sample["annotators"].shape == (6, 321, 481) and len(drawings) == 6
     assert sample["annotators"][0].sum() == drawings[0].sum() == 3061
     assert np.array_equal(sample["annotators"], np.stack(drawings) == 1)
-    assert np.array_equal(sample["edges"], np.stack(drawings).sum(axis=0) / np.float32(6))
+    assert np.array_equal(sample["edges"], np.stack(drawings).sum(axis=0).astype(np.float32) / np.float32(6))
 
 
 def test_real_files_hold_what_scipy_reads(real_data):
