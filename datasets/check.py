@@ -87,7 +87,7 @@ def check_dataset(
     if parts and not on_disk:
         report.remarks.append("The images are no files of their own: they were not searched for damage and duplicates.")
     for split, part in parts.items():
-        names, sizes, kinds = seen[split] if on_disk else _unseen(part)
+        names, sizes, kinds = seen[split] if on_disk else _unseen(part, base_of(root))
         view = View(part, names, sizes, on_disk, findings, mode, watch)
         _add_split(report, split, task, view, kinds)
     _note_classes(report)
@@ -155,8 +155,9 @@ def _look_at_files(report: Report, parts: Mapping[str, Any], base: Path, watch: 
     }
 
 
-def _unseen(part: Any) -> _Seen:
-    names = [os.fsencode(part.path(index)) for index in range(len(part))]
+def _unseen(part: Any, base: Path) -> _Seen:
+    prefix = os.path.join(os.fsencode(base), b"")
+    names = [os.fsencode(part.path(index)).removeprefix(prefix) for index in range(len(part))]
     return names, np.zeros((len(part), 2), np.int32), []
 
 
