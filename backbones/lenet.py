@@ -50,7 +50,7 @@ def _lenet5(in_channels: int) -> dict[str, nn.Module]:
 
 
 def _lenet5_modern(in_channels: int) -> dict[str, nn.Module]:
-    return {
+    layers = {
         "c1": nn.Conv2d(in_channels, 6, 5),
         "relu1": nn.ReLU(),
         "s2": nn.AvgPool2d(2),
@@ -62,6 +62,11 @@ def _lenet5_modern(in_channels: int) -> dict[str, nn.Module]:
         "f6": nn.Conv2d(120, 84, 1),
         "relu6": nn.ReLU(),
     }
+    for layer in layers.values():
+        if isinstance(layer, nn.Conv2d):  # He et al. 2015: torch's own start lets the signal of ReLU layers fade
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            layer.bias = nn.Parameter(torch.zeros(layer.out_channels))
+    return layers
 
 
 _NETWORKS = {"lenet5": _lenet5, "lenet5_modern": _lenet5_modern}

@@ -79,6 +79,8 @@ def _write_sheet(trained: Path, world: "ShapesWorld", sheet: Path) -> None:
     from ..tasks import load
 
     task = load(trained)
+    if world.class_names and task.class_names != world.class_names:  # a reader sorts them as files tell
+        world = world.with_classes({name: name for name in task.class_names})
     samples, prepare = [world[index] for index in range(len(world))], task.transform("none")
     inputs = [
         {key: sample[key] for key in ("path", "size")}

@@ -46,8 +46,8 @@ def draw_caption(image: np.ndarray, names: Sequence[str], shares: Sequence[float
 
 
 def draw_sheet(rows: Sequence[Sequence[np.ndarray]], titles: Sequence[str], side: int = 240) -> np.ndarray:
-    """Pictures uint8 RGB (H, W, 3) of any sizes in a table, each scaled to fit a cell of `side` pixels, under `titles`;
-    uint8 (H', W', 3).
+    """Pictures uint8 RGB (H, W, 3) of any sizes in a table under `titles`, each made `side` pixels wide, or twice as
+    high where it would be higher still; uint8 (H', W', 3).
     """
     gap, head = 12, 40
     heights = [max(_fitted(picture, side).shape[0] for picture in row) for row in rows]
@@ -68,7 +68,7 @@ def draw_sheet(rows: Sequence[Sequence[np.ndarray]], titles: Sequence[str], side
 
 
 def _fitted(picture: np.ndarray, side: int) -> np.ndarray:
-    share = side / max(picture.shape[:2])
+    share = min(side / picture.shape[1], 2 * side / picture.shape[0])
     size = (max(1, round(picture.shape[1] * share)), max(1, round(picture.shape[0] * share)))
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if share < 1 else cv2.INTER_CUBIC)
 

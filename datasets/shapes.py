@@ -5,7 +5,7 @@ every machine: tests and demonstrations stand on them, and `foveal draw-data` wr
 reads. Detection, segmentation, edges and depth see the same scenes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Self
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from ..core.errors import UsageError, unknown
 from ..core.options import SPLITS
+from .mixed import class_numbers
 from .splits import digest
 from .world.bodies import SHAPE_NAMES
 from .world.dice import Dice
@@ -25,6 +26,7 @@ VIEWS = 5  # pictures of a person
 FOLDS = 10  # of the pairs of faces
 PAIRS_PER_FOLD = 300  # of one person, and as many of two, where there are so many (as in LFW)
 _MOST_IMAGES = 10_000_000  # numbers of faces and styles of the splits lie so far apart
+_WITH_CLASSES = ("classification", "detection", "style")  # one class an image or an object
 _LEAST_SIDE, _MOST_SIDE = 32, 4096
 
 
@@ -72,6 +74,7 @@ class ShapesWorld:
         self._pen = _PENS[task](seed, SPLITS.index(split), _checked_size(size, task))
         self._numbers = np.arange(images)
         self.class_names = self._pen.class_names(images)
+        self._classes: np.ndarray | None = None  # int64: the new number of each class, -1 for one left out
 
     def __len__(self) -> int:
         """Number of images."""
@@ -80,7 +83,7 @@ class ShapesWorld:
     def __getitem__(self, index: int) -> dict[str, Any]:
         """The image, uint8 (H, W, 3), its path, size (H, W) and truth."""
         image, truth = self._pen.draw(int(self._numbers[index]))
-        return {"image": image, "path": self.path(index), "size": image.shape[:2], **truth}
+        return {"image": image, "path": self.path(index), "size": image.shape[:2], **self._of_classes(truth)}
 
     def path(self, index: int) -> str:
         """What the image is called: there is no such file."""
@@ -88,24 +91,49 @@ class ShapesWorld:
 
     def truth(self, index: int) -> dict[str, Any]:
         """What is known about an image, without painting it."""
-        return self._pen.truth(int(self._numbers[index]))
+        return self._of_classes(self._pen.truth(int(self._numbers[index])))
 
     @cached_property
     def labels(self) -> np.ndarray:
         """int64 (M,); detection plans all its scenes for it, a thousand in a second."""
         parts = [self._pen.labels(number) for number in self._numbers.tolist()]
-        return np.array([label for part in parts for label in part], np.int64)
+        labels = np.array([label for part in parts for label in part], np.int64)
+        return labels if self._classes is None else self._classes[labels][self._classes[labels] >= 0]
 
     def fingerprint(self) -> str:
         """A digest of all that the images depend on."""
         names = (self.task, self.split, *map(str, (VERSION, self.seed, *self._pen.size)))
-        return digest([name.encode() for name in names], self._numbers)
+        classes = () if self._classes is None else (self._classes,)
+        return digest([name.encode() for name in names], self._numbers, *classes)
 
     def subset(self, indices: np.ndarray) -> Self:
         """The same data set with the images at `indices` alone, under their old names."""
         part = type(self)(self.task, self.split, images=0, size=self._pen.size, seed=self.seed)
-        part._numbers, part.class_names = self._numbers[indices], self.class_names
+        part._numbers, part.class_names, part._classes = self._numbers[indices], self.class_names, self._classes
         return part
+
+    def with_classes(self, classes: Mapping[str, str]) -> Self:
+        """The classes that are keys of `classes`, under the names that are its values: images of others go, and where
+        images hold several objects, the objects. Raises UsageError for a task whose images and objects have no class.
+        """
+        if self.task not in _WITH_CLASSES:
+            raise UsageError(
+                f"data.classes chooses among {' and '.join(_WITH_CLASSES)}, not in a drawn {self.task} set."
+            )
+        numbers, names = class_numbers(self.class_names, classes)
+        stay = np.arange(len(self)) if self.task == "detection" else np.flatnonzero(numbers[self.labels] >= 0)
+        part = self.subset(stay)
+        part._classes = numbers if self._classes is None else np.append(numbers, -1)[self._classes]
+        part.class_names = names
+        return part
+
+    def _of_classes(self, truth: dict[str, Any]) -> dict[str, Any]:
+        if self._classes is None:
+            return truth
+        if "label" in truth:
+            return {**truth, "label": int(self._classes[truth["label"]])}
+        labels = self._classes[truth["labels"]]
+        return {key: value[labels >= 0] for key, value in {**truth, "labels": labels}.items()}
 
     @property
     def pairs(self) -> np.ndarray:

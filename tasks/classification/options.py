@@ -58,9 +58,9 @@ class ClassificationOptions:
 
 OPTIONS = ClassificationOptions
 DEMO = Demo(
-    recipe="classification/resnet18_shapes",
+    recipe="classification/lenet5_shapes",
     format="image_folder",
-    images=1600,
+    images=10000,
     size=96,
     next="foveal train classification/mobilenet_v2_folder --data.root DIR  (DIR: one folder of images a class)",
 )

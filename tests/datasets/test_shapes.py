@@ -178,3 +178,34 @@ def test_open_split_shares_the_images_out():
 def test_bad_arguments_end_in_one_sentence(arguments, sentence):
     with pytest.raises(UsageError, match=sentence):
         ShapesWorld(**arguments)
+
+
+def test_classes_of_images_are_chosen_renamed_and_merged():
+    world = ShapesWorld("classification", images=16, size=32)
+    chosen = world.with_classes({"star": "pointed", "triangle": "pointed", "disc": "round"})
+    old = [world.class_names[label] for label in world.labels]
+    assert chosen.class_names == ["pointed", "round"]
+    assert chosen.labels.tolist() == [int(name == "disc") for name in old if name in ("star", "triangle", "disc")]
+    assert [chosen[index]["label"] for index in range(len(chosen))] == chosen.labels.tolist()
+    assert chosen.truth(0) == {"label": chosen.labels[0]}
+    alone = chosen.with_classes({"round": "disc"})
+    assert len(alone) == 2 and alone.labels.tolist() == [0, 0] and alone.class_names == ["disc"]
+    assert len({part.fingerprint() for part in (world, chosen, alone)}) == 3
+
+
+def test_classes_of_objects_are_chosen_and_images_without_one_stay():
+    world = ShapesWorld("detection", images=12, size=64)
+    chosen = world.with_classes({"ring": "ring", "disc": "disc"})
+    assert len(chosen) == 12 and chosen.class_names == ["ring", "disc"]
+    for index in range(12):
+        before, after = world[index], chosen[index]
+        rows = np.isin(before["labels"], [world.class_names.index(name) for name in chosen.class_names])
+        assert np.array_equal(after["boxes"], before["boxes"][rows]) and len(after["crowd"]) == rows.sum()
+        names = [world.class_names[label] for label in before["labels"][rows]]
+        assert [chosen.class_names[label] for label in after["labels"]] == names
+    assert len(chosen.labels) == sum(len(chosen.truth(index)["labels"]) for index in range(12)) > 0
+
+
+def test_depth_has_no_classes_to_choose():
+    with pytest.raises(UsageError, match="not in a drawn depth set"):
+        ShapesWorld("depth", images=1, size=32).with_classes({"disc": "disc"})

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import skimage
 import torch
@@ -37,6 +38,10 @@ def classifier(weights) -> ClassificationTask:
     return ClassificationTask(options, class_names=PUBLISHED.meta["categories"], preprocessing=crop).eval()
 
 
+def prepared(image: np.ndarray, classifier: ClassificationTask) -> torch.Tensor:
+    return to_tensor(classifier.transform()({"image": image}, seed=0)["image"])[None]
+
+
 @pytest.mark.parametrize(
     ("file", "right"),
     [
@@ -49,7 +54,7 @@ def classifier(weights) -> ClassificationTask:
 )
 def test_a_photograph_has_its_class_among_the_first_five(file, right, classifier):
     image = read_image(PHOTOGRAPHS / file)
-    batch = {"image": to_tensor(classifier.transform()(image, 0))[None], "path": [file], "size": [image.shape[:2]]}
+    batch = {"image": prepared(image, classifier), "path": [file], "size": [image.shape[:2]]}
     with torch.inference_mode():
         (prediction,) = classifier.predict(batch)
     assert right & set(prediction["names"])
@@ -60,7 +65,7 @@ def test_the_logits_are_those_of_torchvision(classifier, weights):
 
     network = mobilenet_v2().eval()
     network.load_state_dict(torch.load(weights, weights_only=True))
-    image = to_tensor(classifier.transform()(read_image(PHOTOGRAPHS / "chelsea.png"), 0))[None]
+    image = prepared(read_image(PHOTOGRAPHS / "chelsea.png"), classifier)
     with torch.inference_mode():
         torch.testing.assert_close(classifier(image), network(classifier.normalise(image)), rtol=0, atol=1e-4)
 
