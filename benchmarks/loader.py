@@ -97,7 +97,12 @@ def peer(root: str, workers: int) -> DataLoader:
     ]
     data = ImageFolder(f"{root}/train", T.Compose(steps))
     return DataLoader(
-        data, batch_size=64, shuffle=True, num_workers=workers, persistent_workers=workers > 0, worker_init_fn=threads
+        data,
+        batch_size=64,
+        shuffle=True,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        worker_init_fn=limit_threads,
     )
 
 
@@ -123,12 +128,8 @@ def rate(loader: DataLoader, clock: Callable[[], float], normalise: bool = False
     return count / (clock() - began)
 
 
-def threads(worker: int) -> None:
-    """The same for both sides."""
-    limit_threads(worker)
-
-
 if __name__ == "__main__":
     np.random.seed(0)
     torch.manual_seed(0)
+    limit_threads(0)  # without workers, both sides have one thread, as each worker has
     main()

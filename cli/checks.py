@@ -78,7 +78,9 @@ def check_registries(task: str, values: Mapping[str, Any]) -> None:
         if isinstance(name, str) and name not in known:
             raise unknown(kind, name, known, hint)
     sources = values.get("data", {}).get("sources") or []
-    for source in sources if isinstance(sources, list) else []:
+    if not isinstance(sources, list):
+        raise UsageError(f"data.sources is {sources!r}; it must be a list, [{{format: NAME, root: PATH}}].")
+    for source in sources:
         if not isinstance(source, dict) or set(source) != {"format", "root"}:
             raise UsageError(f"data.sources holds {source!r}; each must be {{format: NAME, root: PATH}}.")
     for name in (values.get("data", {}).get("format"), *(source["format"] for source in sources)):

@@ -1,8 +1,9 @@
 """`foveal draw-data FORMAT DIR`: a drawn data set on the disk, in any format, whose truth is known to the pixel."""
 
+import shutil
 from pathlib import Path
 
-from ..core.errors import UsageError, unknown
+from ..core.errors import FovealError, UsageError, unknown
 from ..core.options import SPLITS
 from ..datasets import FORMATS
 from .main import CommandParser
@@ -49,9 +50,13 @@ def draw(format: str, folder: Path, *, images: int, size: int | None = None, see
     require_empty(folder)
     make_folder(folder)
     task, counts = FORMATS[format].task, {}
-    for split in SPLITS:
-        counts[split] = len(open_split(None, split=split, fractions=_SHARES, seed=seed, task=task, images=images))
-        world = ShapesWorld(task, split, images=counts[split], size=size, seed=seed)
-        samples = progress(world, f"draw {split}")
-        reader(format).write_split(samples, folder, split=split, class_names=world.class_names)
+    try:
+        for split in SPLITS:
+            counts[split] = len(open_split(None, split=split, fractions=_SHARES, seed=seed, task=task, images=images))
+            world = ShapesWorld(task, split, images=counts[split], size=size, seed=seed)
+            samples = progress(world, f"draw {split}")
+            reader(format).write_split(samples, folder, split=split, class_names=world.class_names)
+    except FovealError:  # such as too few images for the format: half a data set is of no use
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     return counts

@@ -13,7 +13,7 @@ def make_folder(folder: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise MachineError(f"{folder}: cannot be written ({error.strerror}); give another --out.") from error
+        raise MachineError(f"{folder}: cannot be written ({error.strerror}); give another folder.") from error
 
 
 def require_empty(folder: Path) -> None:

@@ -175,6 +175,8 @@ def _checked(format: str, root: object, options: Mapping[str, Any]) -> Format:
     unwanted = [name for name in options if name not in taken]
     if unwanted:
         raise UsageError(f"data.{unwanted[0]} means nothing to the format {format}.")
+    if root is not None and FORMATS[format].embedded:
+        raise UsageError(f"The data format {format} reads no files: leave out --data.root {root}, or name its format.")
     if root is None and not FORMATS[format].embedded:
         raise UsageError(f"The data format {format} reads {FORMATS[format].about}: say where with --data.root.")
     return FORMATS[format]

@@ -77,6 +77,8 @@ def mix(parts: Sequence[Any], classes: Mapping[str, str] | Sequence[str] | None 
         chosen = {name: name for name in held}
     else:
         chosen = dict(classes) if isinstance(classes, Mapping) else {name: name for name in classes}
+    if not chosen and held:
+        raise UsageError(f"data.classes names no class; the data's are {', '.join(held[:12])}.")
     missing = [name for name in chosen if name not in held]
     if missing:
         raise UsageError(

@@ -11,6 +11,7 @@ from torchvision.transforms import v2
 from ...backbones.weights import read_linear_classifier
 from ...core.data import DataOptions
 from ...core.data import preprocessing as default_preprocessing
+from ...core.errors import UsageError
 from ...core.plots import draw_caption, plot_confusion
 from ...core.task import Task
 from ...core.transforms import Transform
@@ -51,6 +52,9 @@ class ClassificationTask(Task):
             in_channels=1 if preprocessing["grey"] else 3,
             frozen_stages=options.frozen_stages,
         )
+        if len(class_names) < 2:
+            held = ", ".join(class_names) or "none"
+            raise UsageError(f"Classification tells two classes or more apart; the data has {held}: see data.classes.")
         head = HEADS[options.head](backbone.channels, len(class_names), options.dropout)
         super().__init__(options, backbone=backbone, head=head, class_names=class_names, preprocessing=preprocessing)
         self.metrics = ClassificationMetrics(len(class_names))

@@ -233,7 +233,7 @@ def test_an_output_that_cannot_be_written_ends_with_4(capsys, tmp_path, digits_r
         "predict": ["predict", digits_run, digit_files, "--out", out],
         "evaluate": ["evaluate", digits_run, "--out", out],
     }
-    assert_fails(capsys, lines[command], 4, out, "cannot be written", "give another --out")
+    assert_fails(capsys, lines[command], 4, out, "cannot be written", "give another folder")
 
 
 def test_a_device_that_is_not_there(capsys, tmp_path, digits_run, digit_files):
@@ -288,3 +288,44 @@ def test_a_fault_of_our_own_is_70_and_says_so(capsys, monkeypatch):
 
     monkeypatch.setattr(foveal.cli.list, "run", lambda arguments: 1 / 0)
     assert_fails(capsys, ["list", "tasks"], 70, "A fault of foveal's own: ZeroDivisionError", "--debug")
+
+
+@pytest.mark.parametrize("classes", ["[disc]", "{disc: round, ring: round}"])
+def test_classification_needs_two_classes(classes, tmp_path, capsys):
+    assert main(["draw-data", "image_folder", str(tmp_path / "data"), "--images", "40", "--size", "32"]) == 0
+    line = [
+        "train",
+        "classification/lenet5_shapes",
+        "--data.root",
+        str(tmp_path / "data"),
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    assert_fails(capsys, [*line, "--data.classes", classes], 2, "tells two classes or more apart", "data.classes")
+    assert_fails(capsys, [*line, "--data.classes", "[]"], 2, "data.classes names no class", "disc")
+
+
+@pytest.mark.parametrize("sources", ["{format: csv, root: x}", "x"])
+def test_sources_are_a_list(sources, tmp_path, capsys):
+    line = ["train", "classification/lenet5_digits", "--data.sources", sources, "--out", str(tmp_path / "run")]
+    assert_fails(capsys, line, 2, "data.sources", "must be a list")
+
+
+def test_a_folder_for_a_format_that_reads_none_is_not_passed_over(tmp_path, capsys):
+    (tmp_path / "mine").mkdir()
+    line = [
+        "train",
+        "classification/lenet5_digits",
+        "--data.root",
+        str(tmp_path / "mine"),
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    assert_fails(capsys, line, 2, "digits reads no files", "mine")
+    assert_fails(capsys, ["check-data", "digits", str(tmp_path / "mine")], 2, "digits reads no files", "mine")
+
+
+def test_half_a_drawn_set_does_not_stay(tmp_path, capsys):
+    line = ["draw-data", "lfw", str(tmp_path / "faces"), "--images", "20", "--size", "48"]
+    assert_fails(capsys, line, 2, "draw more test images")
+    assert not (tmp_path / "faces").exists()
