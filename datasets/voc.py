@@ -21,7 +21,7 @@ from .boxes import BoxFiles, Objects, Report, clean_boxes
 from .files import images_below, require_folder
 from .findings import Action, Finding, Findings
 from .splits import part_of_own_split, random_split, require_own_split
-from .voc_layout import LISTS, XML, Pair, find_pairs, find_sources, stem
+from .voc_layout import LISTS, XML, Pair, copy_list, find_pairs, find_sources, stem
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
@@ -278,24 +278,7 @@ def mend(
     for listed in sorted((folder / LISTS).glob("*.txt")):
         file = os.path.relpath(listed, folder)
         faults = {finding.index: finding.text for finding in changes.get(file, [])}
-        log += _copy_list(folder, file, out / file, faults, gone)
-    return log
-
-
-def _copy_list(
-    folder: Path, file: str, target: Path, faults: Mapping[int | None, str], gone: Mapping[str, str]
-) -> list[tuple[str, str, str]]:
-    """Copy a list without its faulty lines and those that name what is gone."""
-    log, kept = [], []
-    for index, line in enumerate((folder / file).read_bytes().splitlines(keepends=True)):
-        name = (os.fsdecode(line).split() or [""])[0]
-        reason = faults.get(index) or gone.get(name) or gone.get(stem(name))
-        if reason:
-            log.append((file, f"line {index + 1}", f"removed: {reason}"))
-        else:
-            kept.append(line)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(b"".join(kept))
+        log += copy_list(folder, file, out / file, faults, gone)
     return log
 
 

@@ -89,6 +89,23 @@ def stem(name: str) -> str:
     return os.path.splitext(name)[0]
 
 
+def copy_list(
+    folder: Path, file: str, target: Path, faults: Mapping[int | None, str], gone: Mapping[str, str]
+) -> list[tuple[str, str, str]]:
+    """Copy a list without its faulty lines and those that name what is gone; (file, place, change) for each."""
+    log, kept = [], []
+    for index, line in enumerate((folder / file).read_bytes().splitlines(keepends=True)):
+        name = (os.fsdecode(line).split() or [""])[0]
+        reason = faults.get(index) or gone.get(name) or gone.get(stem(name))
+        if reason:
+            log.append((file, f"line {index + 1}", f"removed: {reason}"))
+        else:
+            kept.append(line)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(b"".join(kept))
+    return log
+
+
 def _matched(source: Source, images: Mapping[str, str], files: Mapping[str, str], findings: Findings) -> list[str]:
     for name in sorted(images.keys() - files.keys()):
         text = f"there is no '{os.path.join(source.annotations, name)}.xml' for this image"

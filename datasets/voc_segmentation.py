@@ -6,7 +6,7 @@ for one, write the same folder with a `labelmap.txt` that gives each class a col
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,12 @@ from typing import Any
 from ..core.errors import DataError
 from ..core.images import write_image
 from .files import images_below, require_folder, subfolders
-from .findings import Findings
+from .findings import Finding, Findings
 from .listing import files_there, leaves_root
 from .masks import IGNORE, MASK_SUFFIXES, MAX_CLASSES, Legend, legend, read_mask, voc_colors, write_mask
 from .paired import PairedFiles
 from .splits import part_of_own_split, random_split, require_own_split
+from .voc_layout import copy_list, stem
 
 CLASS_NAMES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
@@ -72,6 +73,33 @@ def write_split(samples: Iterable[dict[str, Any]], root: Path, *, split: str, cl
         write_image(root / _IMAGES / f"{names[-1]}.jpg", sample["image"])
         write_mask(root / _MASKS / f"{names[-1]}.png", sample["mask"])
     (root / _LISTS / f"{split}.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+
+
+def mend(
+    root: str | os.PathLike, out: Path, findings: Sequence[Finding], dropped: Mapping[str, str]
+) -> list[tuple[str, str, str]]:
+    """Write the lists of a data set into `out`, without the lines that `findings` name and the images `dropped`.
+
+    Returns one (file, place, change) for each change.
+    """
+    folder = require_folder(root)
+    gone = {stem(os.path.relpath(path, _IMAGES)): reason for path, reason in dropped.items()}
+    masks = _stems(folder / _MASKS)
+    # Without lists a mask stands for its image, and one without the other would be a fault of the copy.
+    log = [(f"{_MASKS}/{masks[name]}", "", "left out: its image is") for name in gone if name in masks]
+    log += [
+        (each.file, "", f"left out: {each.text}")
+        for each in findings
+        if each.index is None and each.action in ("left out", "refused") and each.file.startswith(f"{_MASKS}/")
+    ]
+    for listed in sorted((folder / _LISTS).glob("*.txt")):
+        file = os.path.relpath(listed, folder)
+        lines: dict[int | None, str] = {
+            at: gone[name] for *_, at, name in _entries(folder, listed.name) if name in gone
+        }
+        lines |= {each.index: each.text for each in findings if each.file == file and each.action != "noted"}
+        log += copy_list(folder, file, out / file, lines, {})
+    return log
 
 
 # --- images and masks -------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from PIL import Image
 
 from foveal.core.errors import DataError, MissingSplit
 from foveal.core.images import ImageError
-from foveal.datasets import open_dataset
+from foveal.datasets import open_dataset, voc_segmentation
 from foveal.datasets.findings import Findings
 from foveal.datasets.masks import voc_colors, write_mask
 from foveal.datasets.shapes import ShapesWorld
@@ -204,3 +204,26 @@ def test_the_drawn_world_comes_back_as_it_was(tmp_path, own_names):
         assert picture.mode == "P"
         assert picture.convert("RGB").getpixel((0, 0)) == (224, 224, 192)
     assert (tmp_path / "labelmap.txt").exists() == own_names
+
+
+def test_mend_writes_lists_without_bad_lines_and_dropped_images(tmp_path):
+    root = voc(tmp_path / "set", {"train": "abzac", "test": "def"})
+    findings = Findings()
+    open_dataset("voc_segmentation", root, split="train", findings=findings)
+    dropped = {"JPEGImages/e.jpg": "TRUNCATED: is cut off"}
+    log = voc_segmentation.mend(root, tmp_path / "out", findings, dropped)
+    lists = tmp_path / "out/ImageSets/Segmentation"
+    assert (lists / "train.txt").read_text().split() == ["a", "b", "c"]
+    assert (lists / "test.txt").read_text().split() == ["d", "f"]
+    assert [entry[:2] for entry in log] == [
+        ("SegmentationClass/e.png", ""),
+        ("ImageSets/Segmentation/test.txt", "line 2"),
+        ("ImageSets/Segmentation/train.txt", "line 3"),
+        ("ImageSets/Segmentation/train.txt", "line 4"),
+    ]
+
+
+def test_mend_without_lists_leaves_out_the_mask_of_a_dropped_image(tmp_path):
+    root = voc(tmp_path / "set", {})
+    log = voc_segmentation.mend(root, tmp_path / "out", [], {"JPEGImages/b.jpg": "TRUNCATED: is cut off"})
+    assert log == [("SegmentationClass/b.png", "", "left out: its image is")]
