@@ -60,7 +60,8 @@ def read_masks(segmentations: Sequence[Any], sizes: np.ndarray, report: Report) 
     `segmentations`: as parsed, lists of polygons or {size, counts}, None or [] where there is no mask; `sizes`: (M, 2),
     (H, W) of the image of each, 0 where it is not known. A mask of no use, but for one that is not there, is reported
     as INVALID_POLYGON (fewer than three corners, an odd count, no number, wild numbers) or INVALID_RLE (lengths that do
-    not add up to the image, another size than the image's, what is no run length at all).
+    not add up to the image, another size than the image's, what is no run length at all), OUTSIDE (no
+    polygon within the image) or NO_AREA (run lengths without a pixel).
     """
     usable = np.ones(len(segmentations), bool)
 
@@ -111,6 +112,22 @@ def _check_polygons(
     for at in np.flatnonzero(~(farthest <= limits)).tolist():
         text = f"its polygon has the coordinate {farthest[at]:g}, where at most {limits[at]:g} can be meant"
         refuse(int(owners[filled[at]]), "INVALID_POLYGON", text)
+    even = (counts > 0) & (counts % 2 == 0)
+    pairs = (numbers if even.all() else numbers[np.repeat(even, counts)]).reshape(-1, 2)
+    _check_inside(pairs, counts[even] // 2, owners[even], sizes, refuse)
+
+
+def _check_inside(pairs: np.ndarray, counts: np.ndarray, owners: np.ndarray, sizes: np.ndarray, refuse: Report) -> None:
+    """Report objects all of whose polygons lie outside of an image of known size."""
+    if not len(counts):
+        return
+    firsts, outside = np.cumsum(counts) - counts, np.zeros(len(counts), bool)
+    for axis, sides in ((0, sizes[owners, 1]), (1, sizes[owners, 0])):
+        outside |= (sides > 0) & (np.maximum.reduceat(pairs[:, axis], firsts) <= 0)
+        outside |= (sides > 0) & (np.minimum.reduceat(pairs[:, axis], firsts) >= sides)
+    for row in np.setdiff1d(owners[outside], owners[~outside]).tolist():
+        height, width = sizes[row].tolist()
+        refuse(row, "OUTSIDE", f"its polygons lie outside of the image of {width} x {height} pixels")
 
 
 def _run_lengths(segmentations: Sequence[Any], sizes: np.ndarray, refuse: Report) -> tuple[np.ndarray, ...]:
@@ -168,6 +185,11 @@ def _check_runs(runs: np.ndarray, places: np.ndarray, rows: np.ndarray, sizes: n
         height, width = sizes[rows[at]].tolist()
         text = f"its run lengths add up to {sums[at]} pixels, and not to the {height * width} of {width} x {height}"
         refuse(int(rows[at]), "INVALID_RLE", text)
+    lengths = places[:, 1] - places[:, 0]
+    odd = (np.arange(len(runs)) - np.repeat(places[:, 0], lengths)) % 2 == 1
+    covered = np.diff(np.append(0, np.cumsum(odd & (runs > 0)))[places], axis=1)[:, 0]
+    for at in np.flatnonzero(covered == 0).tolist():
+        refuse(int(rows[at]), "NO_AREA", "its run lengths cover no pixel")
 
 
 def _unpack(strings: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:

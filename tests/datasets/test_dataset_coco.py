@@ -554,10 +554,12 @@ def test_run_lengths_are_those_of_pycocotools():
     ]
     packed = [theirs.encode(np.asfortranarray(truth)) for truth in truths]
     parsed = [{"size": list(one["size"]), "counts": one["counts"].decode()} for one in packed]
+    said = {}
     masks, usable = read_masks(
-        parsed, np.array([truth.shape for truth in truths]), lambda *fault: pytest.fail(str(fault))
+        parsed, np.array([truth.shape for truth in truths]), lambda row, *why: said.update({row: why[0]})
     )
-    assert usable.all()
+    assert said == {row: "NO_AREA" for row, truth in enumerate(truths) if not truth.any()}
+    assert usable.tolist() == [bool(truth.any()) for truth in truths]
     for row, truth in enumerate(truths):
         np.testing.assert_array_equal(masks.mask_of(row), truth)
 

@@ -11,6 +11,7 @@ from pycocotools import mask as reference
 
 from foveal.core.errors import DataError
 from foveal.datasets import open_dataset
+from foveal.datasets.coco_masks import read_masks
 from foveal.datasets.coco_segmentation import mend, write_split
 from foveal.datasets.findings import Findings
 from foveal.datasets.shapes import ShapesWorld
@@ -268,3 +269,20 @@ def test_classes_without_a_background_get_one(tmp_path):
     dataset = opened(tmp_path)
     assert dataset.class_names == ["background", "road", "sky"]
     assert dataset[0]["mask"].tolist() == [[1, 2], [2, 255]]
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "code"),
+    [
+        ([[60, 60, 70, 60, 70, 70]], "OUTSIDE"),
+        ([[-9, 1, 0, 1, 0, 9]], "OUTSIDE"),
+        ([[60, 60, 70, 60, 70, 70], [40, 40, 60, 40, 60, 60]], None),
+        ({"size": [48, 48], "counts": [2304]}, "NO_AREA"),
+        ({"size": [48, 48], "counts": [2303, 1]}, None),
+    ],
+)
+def test_an_object_without_a_pixel_is_left_out(segmentation, code):
+    said = []
+    _, usable = read_masks([segmentation], np.array([[48, 48]]), lambda row, code, text: said.append(code))
+    assert said == ([code] if code else [])
+    assert usable.tolist() == [code is None]
