@@ -49,6 +49,9 @@ class MiddleSquare(BaseCrop):
     Cut before resizing: the same pixels as the other way round, but an image of 1 x 60,000 stays small.
     """
 
+    def __init__(self) -> None:
+        super().__init__(p=1.0)  # albumentations would leave out every second one
+
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
         """Where it lies: (left, top, right, bottom)."""
         height, width = params["shape"][:2]

@@ -10,7 +10,7 @@ import pytest
 from foveal.core.data import DataModule, preprocessing
 from foveal.core.errors import UsageError
 from foveal.core.options import DataOptions
-from foveal.core.transforms import A, RandomResizedCrop, Transform, sample_seed
+from foveal.core.transforms import A, MiddleSquare, RandomResizedCrop, Transform, sample_seed
 
 TASKS = ("classification", "detection", "segmentation", "edges", "depth", "tracking", "faces", "style")
 
@@ -192,3 +192,10 @@ def test_no_two_samples_and_no_two_epochs_share_a_draw(workers):
 def test_seeds_of_samples_differ():
     seeds = {sample_seed(seed, epoch, index) for seed in range(3) for epoch in range(20) for index in range(200)}
     assert len(seeds) == 12_000 and max(seeds) < 2**64
+
+
+def test_the_middle_is_cut_from_every_image():
+    across = np.tile(np.arange(64, dtype=np.uint8)[None, :, None], (32, 1, 3))  # each pixel says its column
+    for seed in range(8):
+        middle = Transform([MiddleSquare()])({"image": across}, seed)["image"]
+        assert middle.shape == (28, 28, 3) and middle[0, [0, -1], 0].tolist() == [18, 45]  # 0.875 * 32 = 28 of 64
