@@ -9,9 +9,9 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from ..core.errors import MachineError, UsageError
+from ..core.errors import DataError, MachineError, UsageError
 from ..core.folders import make_folder, require_empty
-from . import reader
+from . import FORMATS, reader
 from .findings import Finding
 
 LOG = "changes.csv"
@@ -39,11 +39,16 @@ def write_copy(
 
     `findings`: of the whole data set; `dropped`: images that are left out (relative to the root's folder -> "CODE:
     reason"); `truths`: of images, the files of their truth. Raises UsageError where `out` is no place for a copy,
-    MachineError where it cannot be written.
+    DataError where frames of a video would be left out, MachineError where it cannot be written.
     """
     source = Path(root).expanduser().absolute()
     folder = source if source.is_dir() else source.parent
     require_place(folder, out)
+    if dropped and FORMATS[format].task == "tracking":
+        raise DataError(
+            f"{len(dropped)} frame{'s' * (len(dropped) != 1)} cannot be kept (first: '{next(iter(dropped))}'), and "
+            "without one the boxes of later frames would move up by a frame: mend it, or take its sequence out, first."
+        )
     make_folder(out)
     module, entries = reader(format), []
     if hasattr(module, "mend"):

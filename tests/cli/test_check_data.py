@@ -354,3 +354,12 @@ def test_names_that_are_not_utf_8_survive(folder, tmp_path, capsys):
     assert ("DUPLICATE", f"train/cat/{odd}", "kept") in found(report)
     assert run(capsys, "image_folder", folder, "--fix", tmp_path / "out")[0] == 3
     assert b"train/cat/caf\xe9.jpg,,DUPLICATE" in (tmp_path / "out/changes.csv").read_bytes()
+
+
+@pytest.mark.parametrize("format", ["frame_folder", "otb", "got10k"])
+def test_no_copy_gives_the_boxes_of_a_broken_frame_to_the_next(format, tmp_path, capsys):
+    assert main(["draw-data", format, str(tmp_path / "a"), "--images", "12", "--size", "48"]) == 0
+    frame = sorted((tmp_path / "a/train").rglob("*.jpg"))[0]
+    frame.write_bytes(frame.read_bytes()[:300])
+    assert main(["check-data", format, str(tmp_path / "a"), "--fix", str(tmp_path / "b")]) == 3
+    assert "1 frame cannot be kept" in capsys.readouterr().err and not (tmp_path / "b").exists()
