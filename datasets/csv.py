@@ -40,7 +40,7 @@ def open_split(
     never says val, val is drawn from train. A row that cannot be used is refused, by its line. Raises DataError for a
     table that cannot be used.
     """
-    file = _find_table(root)
+    file = find_table(root)
     rows = list(_rows(file, findings))
     given = {row.split for row in rows}
     class_names = sorted({row.label for row in rows if row.split in ("", "train")})
@@ -85,7 +85,7 @@ def mend(
 
     All other lines are as they were. Returns one (file, place, change) for each row that is gone.
     """
-    file = _find_table(root)
+    file = find_table(root)
     gone = {
         finding.index: f"removed: {finding.text}"
         for finding in findings
@@ -114,7 +114,11 @@ def mend(
     return log
 
 
-def _find_table(root: str | os.PathLike) -> Path:
+def find_table(root: str | os.PathLike) -> Path:
+    """The table at `root`, a file or a folder with one CSV file, besides a log of `check-data --fix`.
+
+    Raises UsageError where there is nothing, DataError for a folder with none or several.
+    """
     path = Path(root).expanduser().absolute()
     if not path.exists():
         raise UsageError(f"There is no file '{path}': pass the CSV file with --data.root.")

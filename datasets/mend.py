@@ -39,11 +39,15 @@ def write_copy(
 
     `findings`: of the whole data set; `dropped`: images that are left out (relative to the root's folder -> "CODE:
     reason"); `truths`: of images, the files of their truth. Raises UsageError where `out` is no place for a copy,
-    DataError where frames of a video would be left out, MachineError where it cannot be written.
+    DataError where one would be of no use (a part cannot be opened, frames of a video would be left out), MachineError
+    where it cannot be written.
     """
     source = Path(root).expanduser().absolute()
     folder = source if source.is_dir() else source.parent
     require_place(folder, out)
+    unusable = next((finding for finding in findings if finding.code == "NOT_USABLE"), None)
+    if unusable is not None:
+        raise DataError(f"No copy can mend this, so none was made; do it by hand: {unusable.text}.")
     if dropped and FORMATS[format].task == "tracking":
         raise DataError(
             f"{len(dropped)} frame{'s' * (len(dropped) != 1)} cannot be kept (first: '{next(iter(dropped))}'), and "

@@ -121,11 +121,13 @@ def pairs_to_write(identities: Sequence[int]) -> Iterator[tuple[int, int, bool]]
     people: dict[int, list[int]] = {}
     for index, identity in enumerate(identities):
         people.setdefault(identity, []).append(index)
-    groups = list(people.values())
+    groups, different = list(people.values()), set()
     for number, images in enumerate(groups):
         others = groups[(number + 1) % len(groups)]
         for place, image in enumerate(images):
             if place:
                 yield images[place - 1], image, True
-            if len(groups) > 1:
-                yield image, others[place % len(others)], False
+            pair = image, others[place % len(others)]
+            if len(groups) > 1 and pair[::-1] not in different:
+                different.add(pair)
+                yield *pair, False

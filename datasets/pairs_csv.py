@@ -14,9 +14,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..core.errors import DataError, UsageError
+from ..core.errors import DataError
 from ..core.images import write_image
 from .box_files import Change, copy_file
+from .csv import find_table
 from .files import SPLIT_FOLDERS
 from .findings import Finding, Findings
 from .listing import files_there, leaves_root
@@ -55,7 +56,7 @@ def open_split(
     other rows amount to, are left out; paths that leave the folder are refused. Raises UsageError, DataError for what
     is no such table, and MissingSplit for a test that no row is for.
     """
-    file = _find_table(root)
+    file = find_table(root)
     rows = _there(file, _rows(file, findings), findings)
     people = _people(rows)
     rows = _agreeing(file, rows, people, findings)
@@ -90,7 +91,7 @@ def write_split(samples: Iterable[dict[str, Any]], root: Path, *, split: str, cl
 
 def mend(root: Path, out: Path, findings: Sequence[Finding], dropped: Mapping[str, str]) -> list[Change]:
     """A copy of the table without rows that were left out or refused or have an image in `dropped`."""
-    file = _find_table(root)
+    file = find_table(root)
     bad = {
         finding.index: finding.text
         for finding in findings
@@ -104,19 +105,6 @@ def mend(root: Path, out: Path, findings: Sequence[Finding], dropped: Mapping[st
     kept = [record.text for index, record in enumerate(records) if index not in bad]
     copy_file(file.parent, out, file.name, (head.text + "".join(kept)).encode())
     return [(file.name, f"line {records[index].line}", f"removed: {text}") for index, text in sorted(bad.items())]
-
-
-def _find_table(root: str | os.PathLike) -> Path:
-    path = Path(root).expanduser().absolute()
-    if not path.exists():
-        raise UsageError(f"There is no file '{path}': pass the CSV file with --data.root.")
-    if not path.is_dir():
-        return path
-    tables = sorted(file.name for file in path.glob("*.[cC][sS][vV]") if not file.name.startswith("."))
-    if len(tables) != 1:
-        found = f"{len(tables)} CSV files ({', '.join(tables[:5])})" if tables else "no CSV file"
-        raise DataError(f"The folder '{path}' holds {found}: pass the one that is meant with --data.root.")
-    return path / tables[0]
 
 
 def _records(file: Path) -> list[_Record]:

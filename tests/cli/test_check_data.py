@@ -363,3 +363,18 @@ def test_no_copy_gives_the_boxes_of_a_broken_frame_to_the_next(format, tmp_path,
     frame.write_bytes(frame.read_bytes()[:300])
     assert main(["check-data", format, str(tmp_path / "a"), "--fix", str(tmp_path / "b")]) == 3
     assert "1 frame cannot be kept" in capsys.readouterr().err and not (tmp_path / "b").exists()
+
+
+def test_what_no_copy_can_mend_is_said_and_no_copy_made(tmp_path, capsys):
+    assert main(["draw-data", "csv", str(tmp_path / "a"), "--images", "12", "--size", "32"]) == 0
+    (tmp_path / "a/labels.csv").write_text("")
+    assert main(["check-data", "csv", str(tmp_path / "a"), "--fix", str(tmp_path / "b")]) == 3
+    assert "do it by hand" in capsys.readouterr().err and not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize("images", [12, 100])
+def test_drawn_pairs_are_clean_and_a_mended_table_is_read_beside_its_log(images, tmp_path, capsys):
+    assert main(["draw-data", "pairs_csv", str(tmp_path / "a"), "--images", str(images), "--size", "48"]) == 0
+    assert main(["check-data", "pairs_csv", str(tmp_path / "a"), "--fix", str(tmp_path / "b")]) == 0
+    assert (tmp_path / "b/changes.csv").is_file()
+    assert main(["check-data", "pairs_csv", str(tmp_path / "b")]) == 0
