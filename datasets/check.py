@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core.errors import DataError, MissingSplit
+from ..core.errors import DataError, FovealError, MissingSplit
 from ..core.options import SPLITS
 from . import FORMATS, open_dataset
 from .check_tasks import Numbers, View, check_truth
@@ -84,8 +84,14 @@ def check_dataset(
     report = Report(format, task, None if root is None else str(root), mode, [], {}, {}, findings, {}, {}, {}, [])
     on_disk = format not in _FRAMES_IN_A_FILE and all(isinstance(part, ImageFiles) for part in parts.values())
     seen = _look_at_files(report, parts, base_of(root), watch) if parts and on_disk else {}
-    if parts and not on_disk:
-        report.remarks.append("The images are no files of their own: they were not searched for damage and duplicates.")
+    if not on_disk and mode == "full":
+        for part in parts.values():
+            _decode_frames(part, base_of(root), findings, watch)
+        report.remarks.append("The images are no files of their own: they were decoded, not searched for duplicates.")
+    elif parts and not on_disk:
+        report.remarks.append(
+            "The images are no files of their own: they were not searched for duplicates, and only --full decodes them."
+        )
     for split, part in parts.items():
         names, sizes, kinds = seen[split] if on_disk else _unseen(part, base_of(root))
         view = View(part, names, sizes, on_disk, findings, mode, watch)
@@ -153,6 +159,20 @@ def _look_at_files(report: Report, parts: Mapping[str, Any], base: Path, watch: 
         split: (files.names[rows].tolist(), scan.sizes[rows], scan.kinds[rows].tolist())
         for split, rows in files.rows.items()
     }
+
+
+def _decode_frames(part: Any, base: Path, findings: Findings, watch: Watch) -> None:
+    """Read every image of a data set whose files hold many; of a file, the first fault is said."""
+    broken: set[str] = set()
+    for index in range(len(part)):
+        watch("decode frames", index, len(part))
+        file = os.path.relpath(part.path(index).partition("#")[0], base)
+        try:
+            part[index]
+        except FovealError as error:
+            if file not in broken:
+                broken.add(file)
+                findings.note("BROKEN_FRAMES", file, str(error).removesuffix("."), action="refused")
 
 
 def _unseen(part: Any, base: Path) -> _Seen:

@@ -15,6 +15,7 @@ from . import FORMATS, reader
 from .findings import Finding
 
 LOG = "changes.csv"
+_BROKEN_FRAMES = "BROKEN_FRAMES"  # in a file of many, which is no text either
 
 _Change = tuple[str, str, str, str]  # file, place, code, what was changed
 
@@ -45,7 +46,7 @@ def write_copy(
     source = Path(root).expanduser().absolute()
     folder = source if source.is_dir() else source.parent
     require_place(folder, out)
-    unusable = next((finding for finding in findings if finding.code == "NOT_USABLE"), None)
+    unusable = next((finding for finding in findings if finding.code in ("NOT_USABLE", _BROKEN_FRAMES)), None)
     if unusable is not None:
         raise DataError(f"No copy can mend this, so none was made; do it by hand: {unusable.text}.")
     if dropped and FORMATS[format].task == "tracking":

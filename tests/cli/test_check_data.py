@@ -378,3 +378,16 @@ def test_drawn_pairs_are_clean_and_a_mended_table_is_read_beside_its_log(images,
     assert main(["check-data", "pairs_csv", str(tmp_path / "a"), "--fix", str(tmp_path / "b")]) == 0
     assert (tmp_path / "b/changes.csv").is_file()
     assert main(["check-data", "pairs_csv", str(tmp_path / "b")]) == 0
+
+
+def test_a_video_that_ends_too_early_is_found_where_frames_are_decoded(tmp_path, capsys):
+    assert main(["draw-data", "video", str(tmp_path / "v"), "--images", "60", "--size", "48"]) == 0
+    assert main(["check-data", "video", str(tmp_path / "v"), "--full"]) == 0
+    file = tmp_path / "v/train/sequence_0000.avi"
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    capsys.readouterr()
+    assert main(["check-data", "video", str(tmp_path / "v"), "--full"]) == 3
+    said = capsys.readouterr()
+    assert "sequence_0000.avi" in said.out and "1 fault (1 BROKEN_FRAMES)" in said.err
+    assert main(["check-data", "video", str(tmp_path / "v"), "--full", "--fix", str(tmp_path / "w")]) == 3
+    assert "do it by hand" in capsys.readouterr().err and not (tmp_path / "w").exists()
