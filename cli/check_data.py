@@ -54,16 +54,21 @@ def run(arguments: list[str]) -> int:
     if given.fix is not None:
         _require_place(recipe, given.fix)
     report = _check(recipe, "quick" if given.quick else "full" if given.full else "usual")
-    changes = None if given.fix is None else _fix(report, recipe, given.fix)
+    from ..datasets.mend import UNMENDABLE, require_mendable
+
+    mendable = all(finding.code not in UNMENDABLE for finding in report.findings)
+    changes = _fix(report, recipe, given.fix) if given.fix is not None and mendable else None
     if given.json:
         print(json.dumps(_as_dict(report, given.fix, changes), indent=2))
     else:
         from .check_tables import print_report
 
         print_report(report, everything=given.all)
-        if given.fix is not None:
+        if changes is not None:
             print(f"A copy without these faults is in {given.fix}; its changes.csv lists {changes} changes.")
-    _raise_if_wrong(report, fixed=given.fix is not None)
+    if given.fix is not None:
+        require_mendable(report.findings)
+    _raise_if_wrong(report, offer_fix=given.fix is None and mendable)
     return 0
 
 
@@ -174,14 +179,14 @@ def _as_dict(report: "Report", out: Path | None, changes: int | None) -> dict[st
     ]
     entry = {"format": report.format, "task": report.task, "root": report.root, "mode": report.mode, "splits": splits}
     entry |= {"remarks": report.remarks, "wrong": len(report.wrong()), "findings": findings}
-    return entry if out is None else entry | {"fixed": {"out": str(out), "changes": changes}}
+    return entry if changes is None else entry | {"fixed": {"out": str(out), "changes": changes}}
 
 
-def _raise_if_wrong(report: "Report", *, fixed: bool) -> None:
+def _raise_if_wrong(report: "Report", *, offer_fix: bool) -> None:
     wrong = Counter(finding.code for finding in report.wrong())
     if not wrong:
         return
     count = wrong.total()
     kinds = ", ".join(f"{number} {code}" for code, number in wrong.most_common(5)) + ", ..." * (len(wrong) > 5)
-    remedy = "" if fixed else "; --fix OUT writes a copy without them"
+    remedy = "; --fix OUT writes a copy without them" if offer_fix else ""
     raise DataError(f"{report.root or report.format}: {count} fault{'s' * (count != 1)} ({kinds}){remedy}.")

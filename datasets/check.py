@@ -84,7 +84,7 @@ def check_dataset(
     report = Report(format, task, None if root is None else str(root), mode, [], {}, {}, findings, {}, {}, {}, [])
     on_disk = format not in _FRAMES_IN_A_FILE and all(isinstance(part, ImageFiles) for part in parts.values())
     seen = _look_at_files(report, parts, base_of(root), watch) if parts and on_disk else {}
-    if not on_disk and mode == "full":
+    if parts and not on_disk and mode == "full":
         for part in parts.values():
             _decode_frames(part, base_of(root), findings, watch)
         report.remarks.append("The images are no files of their own: they were decoded, not searched for duplicates.")
@@ -166,7 +166,8 @@ def _decode_frames(part: Any, base: Path, findings: Findings, watch: Watch) -> N
     broken: set[str] = set()
     for index in range(len(part)):
         watch("decode frames", index, len(part))
-        file = os.path.relpath(part.path(index).partition("#")[0], base)
+        path = part.path(index)
+        file = os.path.relpath(path.rpartition("#")[0] or path, base)
         try:
             part[index]
         except FovealError as error:

@@ -6,6 +6,7 @@ and the truth of formats that keep it in image files, become symbolic links, so 
 
 import csv
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from . import FORMATS, reader
 from .findings import Finding
 
 LOG = "changes.csv"
-_BROKEN_FRAMES = "BROKEN_FRAMES"  # in a file of many, which is no text either
+UNMENDABLE = ("NOT_USABLE", "BROKEN_FRAMES")  # frames in a file of many, which is no text either
 
 _Change = tuple[str, str, str, str]  # file, place, code, what was changed
 
@@ -41,20 +42,46 @@ def write_copy(
     `findings`: of the whole data set; `dropped`: images that are left out (relative to the root's folder -> "CODE:
     reason"); `truths`: of images, the files of their truth. Raises UsageError where `out` is no place for a copy,
     DataError where one would be of no use (a part cannot be opened, frames of a video would be left out), MachineError
-    where it cannot be written.
+    where it cannot be written. Where it raises, `out` is as it was before.
     """
     source = Path(root).expanduser().absolute()
     folder = source if source.is_dir() else source.parent
     require_place(folder, out)
-    unusable = next((finding for finding in findings if finding.code in ("NOT_USABLE", _BROKEN_FRAMES)), None)
-    if unusable is not None:
-        raise DataError(f"No copy can mend this, so none was made; do it by hand: {unusable.text}.")
+    require_mendable(findings)
     if dropped and FORMATS[format].task == "tracking":
         raise DataError(
             f"{len(dropped)} frame{'s' * (len(dropped) != 1)} cannot be kept (first: '{next(iter(dropped))}'), and "
             "without one the boxes of later frames would move up by a frame: mend it, or take its sequence out, first."
         )
+    new = not out.exists()
     make_folder(out)
+    try:
+        return _write(format, source, folder, out, findings=findings, dropped=dropped, truths=truths)
+    except BaseException:
+        _empty(out)
+        if new:
+            out.rmdir()
+        raise
+
+
+def require_mendable(findings: Sequence[Finding]) -> None:
+    """Raise DataError where a part of the data set cannot be read: what is not known cannot be written anew."""
+    unusable = next((finding for finding in findings if finding.code in UNMENDABLE), None)
+    if unusable is not None:
+        raise DataError(f"No copy can mend this, so none was made; do it by hand: {unusable.text}.")
+
+
+def _write(
+    format: str,
+    source: Path,
+    folder: Path,
+    out: Path,
+    *,
+    findings: Sequence[Finding],
+    dropped: Mapping[str, str],
+    truths: Mapping[str, str],
+) -> int:
+    """The copy itself, in an empty folder; see `write_copy`."""
     module, entries = reader(format), []
     if hasattr(module, "mend"):
         entries = module.mend(source, out, findings, dropped)
@@ -68,6 +95,15 @@ def write_copy(
     log += [(file, place, _code_of(file, place, change, findings), change) for file, place, change in entries]
     _write_log(out / LOG, log)
     return len(log)
+
+
+def _empty(out: Path) -> None:
+    """Take away what was written: `out` was empty before, and half a copy looks like a whole one."""
+    for entry in list(os.scandir(out)):
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path, ignore_errors=True)
+        else:
+            Path(entry.path).unlink(missing_ok=True)
 
 
 def _files_left_out(
