@@ -50,12 +50,12 @@ def run(arguments: list[str]) -> int:
     for name, meaning in _ENTRIES.items():
         parser.add_argument(f"--{name}", dest=name, metavar="X", help=meaning)
     given = parser.parse_args(arguments)
+    from ..datasets.mend import UNMENDABLE, require_mendable
+
     recipe = _recipe_of(given)
     if given.fix is not None:
         _require_place(recipe, given.fix)
     report = _check(recipe, "quick" if given.quick else "full" if given.full else "usual")
-    from ..datasets.mend import UNMENDABLE, require_mendable
-
     mendable = all(finding.code not in UNMENDABLE for finding in report.findings)
     changes = _fix(report, recipe, given.fix) if given.fix is not None and mendable else None
     if given.json:

@@ -19,7 +19,7 @@ from ..core.image_headers import Fault, cut, damaged, is_cut, read_header
 from ..core.images import MAX_PIXELS, ImageError, ImagePath, read_bytes
 from ..core.options import SPLITS
 from .findings import Findings
-from .groups import draw_groups
+from .groups import draw_groups, without_test
 from .splits import random_split
 
 # The others are among them so that they are refused with a reason, and not passed over.
@@ -133,10 +133,7 @@ def draw_scenes(
     """
     if own and (split == "test" or "val" in own):
         return np.arange(len(scenes))
-    train, val, _ = fractions
-    if own:
-        share = train / (train + val) if train + val > 0 else 1.0
-        fractions = (share, 1.0 - share, 0.0)
+    fractions = without_test(fractions) if own else fractions
     count, needed = len(set(scenes)), sum(fraction > 0 for fraction in fractions)
     if count >= needed:
         return draw_groups(scenes, split, (), fractions, seed, what="scenes", where=where)

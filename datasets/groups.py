@@ -17,6 +17,13 @@ def own_splits(folder: Path) -> dict[str, str]:
     return {split: name for split, name in found.items() if name is not None}
 
 
+def without_test(fractions: Sequence[float]) -> tuple[float, float, float]:
+    """The shares of train and val alone, where val is drawn from a train/ that stands beside a test/."""
+    train, val, _ = fractions
+    share = train / (train + val) if train + val > 0 else 1.0
+    return share, 1.0 - share, 0.0
+
+
 def draw_groups(
     groups: Sequence[str],
     split: str,
@@ -35,10 +42,7 @@ def draw_groups(
     """
     if own and (split == "test" or "val" in own):
         return np.arange(len(groups))
-    train, val, _ = fractions
-    if own:
-        share = train / (train + val) if train + val > 0 else 1.0
-        fractions = (share, 1.0 - share, 0.0)
+    fractions = without_test(fractions) if own else fractions
     names = sorted(set(groups))
     needed = sum(fraction > 0 for fraction in fractions)
     if len(names) < needed:
