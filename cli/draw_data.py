@@ -1,9 +1,8 @@
 """`foveal draw-data FORMAT DIR`: a drawn data set on the disk, in any format, whose truth is known to the pixel."""
 
-import shutil
 from pathlib import Path
 
-from ..core.errors import FovealError, UsageError, unknown
+from ..core.errors import UsageError, unknown
 from ..core.options import SPLITS
 from ..datasets import FORMATS
 from .main import CommandParser
@@ -43,20 +42,16 @@ def draw(format: str, folder: Path, *, images: int, size: int | None = None, see
     Raises UsageError where `folder` holds something.
     """
     from ..core.bars import progress
-    from ..core.folders import make_folder, require_empty
+    from ..core.folders import all_or_nothing, require_empty
     from ..datasets import reader
     from ..datasets.shapes import ShapesWorld, open_split
 
     require_empty(folder)
-    make_folder(folder)
     task, counts = FORMATS[format].task, {}
-    try:
+    with all_or_nothing(folder):  # a format may find that the images are too few for it
         for split in SPLITS:
             counts[split] = len(open_split(None, split=split, fractions=_SHARES, seed=seed, task=task, images=images))
             world = ShapesWorld(task, split, images=counts[split], size=size, seed=seed)
             samples = progress(world, f"draw {split}")
             reader(format).write_split(samples, folder, split=split, class_names=world.class_names)
-    except FovealError:  # such as too few images for the format: half a data set is of no use
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
     return counts

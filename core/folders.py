@@ -1,5 +1,9 @@
 """Folders for results. Imports no torch."""
 
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import MachineError, UsageError
@@ -14,6 +18,26 @@ def make_folder(folder: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise MachineError(f"{folder}: cannot be written ({error.strerror}); give another folder.") from error
+
+
+@contextmanager
+def all_or_nothing(folder: Path) -> Iterator[None]:
+    """Make a folder, which must be empty or not there, and where its filling fails leave it as it was: half a data set
+    looks like a whole one. Raises as `make_folder`.
+    """
+    new = not folder.exists()
+    make_folder(folder)
+    try:
+        yield
+    except BaseException:
+        for entry in list(os.scandir(folder)):
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
+            else:
+                Path(entry.path).unlink(missing_ok=True)
+        if new:
+            folder.rmdir()
+        raise
 
 
 def require_empty(folder: Path) -> None:

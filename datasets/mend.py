@@ -6,12 +6,11 @@ and the truth of formats that keep it in image files, become symbolic links, so 
 
 import csv
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ..core.errors import DataError, MachineError, UsageError
-from ..core.folders import make_folder, require_empty
+from ..core.folders import all_or_nothing, require_empty
 from . import FORMATS, reader
 from .findings import Finding
 
@@ -53,15 +52,8 @@ def write_copy(
             f"{len(dropped)} frame{'s' * (len(dropped) != 1)} cannot be kept (first: '{next(iter(dropped))}'), and "
             "without one the boxes of later frames would move up by a frame: mend it, or take its sequence out, first."
         )
-    new = not out.exists()
-    make_folder(out)
-    try:
+    with all_or_nothing(out):
         return _write(format, source, folder, out, findings=findings, dropped=dropped, truths=truths)
-    except BaseException:
-        _empty(out)
-        if new:
-            out.rmdir()
-        raise
 
 
 def require_mendable(findings: Sequence[Finding]) -> None:
@@ -95,15 +87,6 @@ def _write(
     log += [(file, place, _code_of(file, place, change, findings), change) for file, place, change in entries]
     _write_log(out / LOG, log)
     return len(log)
-
-
-def _empty(out: Path) -> None:
-    """Take away what was written: `out` was empty before, and half a copy looks like a whole one."""
-    for entry in list(os.scandir(out)):
-        if entry.is_dir(follow_symlinks=False):
-            shutil.rmtree(entry.path, ignore_errors=True)
-        else:
-            Path(entry.path).unlink(missing_ok=True)
 
 
 def _files_left_out(
