@@ -1,36 +1,8 @@
-"""Layers that torch lacks, and the one change that torchvision's networks need."""
+"""Convolutions that torch lacks, and the one change that torchvision's networks need."""
 
 import torch
 from torch import nn
 from torch.nn import functional as F
-
-
-class ScaledTanh(nn.Module):
-    """LeNet's squashing function 1.7159 tanh(2x / 3): it passes through (1, 1) and (-1, -1), where it bends most.
-
-    Any shape. LeCun, Bottou, Bengio, Haffner, 1998, equation 6 and appendix A.
-    """
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """The same shape, values within ±1.7159."""
-        return 1.7159 * torch.tanh(x * (2 / 3))
-
-
-class Subsampling(nn.AvgPool2d):
-    """LeNet's trainable pool: the sum of each 2 x 2 tile, times a coefficient, plus a bias, both one per map.
-
-    A small coefficient makes the squashing that follows nearly linear (a blur), a large one a noisy "or" or "and".
-    Coefficient 1/4 and bias 0 are average pooling. LeCun, Bottou, Bengio, Haffner, 1998, section II.B.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(kernel_size=2, divisor_override=1)
-        self.weight = nn.Parameter(torch.full((channels,), 0.25))
-        self.bias = nn.Parameter(torch.zeros(channels))
-
-    def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """(N, channels, H, W) to (N, channels, H // 2, W // 2)."""
-        return super().forward(input) * self.weight[:, None, None] + self.bias[:, None, None]
 
 
 class PartiallyConnectedConv2d(nn.Conv2d):
