@@ -1,18 +1,37 @@
-"""LeNet-5: LeCun, Bottou, Bengio, Haffner, Gradient-based learning applied to document recognition, 1998.
+"""LeNet, from 1989 to 1998, and what is called LeNet today.
 
-`lenet5` is the paper's network up to F6, the layer before its output units: with one input channel exactly 60,000
-parameters. `lenet5_modern` is what is called LeNet today: C3 reads all maps, pools have no parameters, ReLU. Both
-read 32 x 32 images, and larger ones, because C5 and F6 are convolutions. Levels: C1 (stride 1), C3 (2), F6 (4).
+- `lenet1989`: LeCun et al., Backpropagation applied to handwritten zip code recognition, 1989. Reads 16 x 16. Two
+  convolutions with stride 2 and no pools; weights are shared, biases are not. Levels: H1 (stride 2), H3 (4).
+- `lenet1990`: LeCun et al., Handwritten digit recognition with a back-propagation network, 1990. Reads 28 x 28. Pools
+  ("subsampling") come in. Levels: H1 (stride 1), H3 (2), H4 (4).
+- `lenet5`: LeCun, Bottou, Bengio, Haffner, Gradient-based learning applied to document recognition, 1998. Reads
+  32 x 32. Up to F6, the layer before its output units: with one input channel exactly 60,000 parameters. Levels: C1
+  (stride 1), C3 (2), F6 (4).
+- `lenet5_modern`: LeNet-5, but C3 reads all maps, pools have no parameters, and ReLU.
+
+Larger images give larger maps, because what the papers call fully connected hidden layers are convolutions here.
 """
 
 import math
+from collections import OrderedDict
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
+from .backbone import Network
+from .initialise import initialise_for_relu
 from .layers import PartiallyConnectedConv2d, ScaledTanh, Subsampling
 
-# Table I of the paper: the maps of S2 that each map of C3 reads.
+# The maps of H1 that each map of H2 reads in 1989: eight of twelve. The paper keeps the scheme to itself; this one
+# treats all maps alike, so that each map of H1 is read by eight of H2.
+H2_TABLE = (*((0, 1, 2, 3, 4, 5, 6, 7),) * 4, *((4, 5, 6, 7, 8, 9, 10, 11),) * 4, *((0, 1, 2, 3, 8, 9, 10, 11),) * 4)
+
+# The maps of H2 that each map of H3 reads in 1990: one or two of four. No other number of links than these 20 gives
+# the paper's 2,578 parameters and 98,442 connections.
+H3_TABLE = ((0,), (0, 1), (0, 1), (1,), (0, 1), (0, 1), (2,), (2, 3), (2, 3), (3,), (2, 3), (2, 3))
+
+# Table I of the paper of 1998: the maps of S2 that each map of C3 reads.
 C3_TABLE = (
     *((0, 1, 2), (1, 2, 3), (2, 3, 4), (3, 4, 5), (0, 4, 5), (0, 1, 5)),
     *((0, 1, 2, 3), (1, 2, 3, 4), (2, 3, 4, 5), (0, 3, 4, 5), (0, 1, 4, 5), (0, 1, 2, 5)),
@@ -20,17 +39,62 @@ C3_TABLE = (
 )
 
 
-def build(name: str, in_channels: int) -> tuple[nn.Module, list[str]]:
-    """The network with fresh weights, and the paths of its layers, which are all it has."""
+class UnitBias(nn.Module):
+    """A bias for each unit of a map, not one for the map: (channels, side, side) parameters, 0 at first.
+
+    For maps of another size than `side` the biases are stretched bilinearly, so that each unit has the bias of its
+    place in the picture.
+    """
+
+    def __init__(self, channels: int, side: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(channels, side, side))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, channels, H, W) to the same shape."""
+        return x + F.interpolate(self.bias[None], size=x.shape[2:], mode="bilinear")
+
+
+def build(name: str, in_channels: int) -> Network:
+    """The network with fresh weights. Its layers are all it has."""
     layers = _NETWORKS[name](in_channels)
-    network = nn.Sequential()
-    for path, layer in layers.items():
-        network.add_module(path, layer)
-    return network, list(layers)
+    network = nn.Sequential(OrderedDict(layers))
+    if name == "lenet5_modern":
+        initialise_for_relu(network)
+    else:
+        network.apply(_initialise)
+    return Network(network, list(layers))
+
+
+def _lenet1989(in_channels: int) -> dict[str, nn.Module]:
+    # Around image and maps lies background, -1. It is in one layer with the convolution, lest it counts as a map.
+    h1 = nn.Conv2d(in_channels, 12, 5, stride=2, bias=False)
+    h2 = PartiallyConnectedConv2d(12, H2_TABLE, 5, stride=2, bias=False)
+    return {
+        "h1": nn.Sequential(nn.ConstantPad2d(2, -1.0), h1, UnitBias(12, 8)),
+        "squash1": ScaledTanh(),
+        "h2": nn.Sequential(nn.ConstantPad2d(2, -1.0), h2, UnitBias(12, 4)),
+        "squash2": ScaledTanh(),
+        "h3": nn.Conv2d(12, 30, 4),
+        "squash3": ScaledTanh(),
+    }
+
+
+def _lenet1990(in_channels: int) -> dict[str, nn.Module]:
+    return {
+        "h1": nn.Conv2d(in_channels, 4, 5),
+        "squash1": ScaledTanh(),
+        "h2": Subsampling(4),
+        "squash2": ScaledTanh(),
+        "h3": PartiallyConnectedConv2d(4, H3_TABLE, 5),
+        "squash3": ScaledTanh(),
+        "h4": Subsampling(12),
+        "squash4": ScaledTanh(),
+    }
 
 
 def _lenet5(in_channels: int) -> dict[str, nn.Module]:
-    layers = {
+    return {
         "c1": nn.Conv2d(in_channels, 6, 5),
         "squash1": ScaledTanh(),
         "s2": Subsampling(6),
@@ -44,13 +108,10 @@ def _lenet5(in_channels: int) -> dict[str, nn.Module]:
         "f6": nn.Conv2d(120, 84, 1),
         "squash6": ScaledTanh(),
     }
-    for layer in layers.values():
-        _initialise(layer)
-    return layers
 
 
 def _lenet5_modern(in_channels: int) -> dict[str, nn.Module]:
-    layers = {
+    return {
         "c1": nn.Conv2d(in_channels, 6, 5),
         "relu1": nn.ReLU(),
         "s2": nn.AvgPool2d(2),
@@ -62,21 +123,22 @@ def _lenet5_modern(in_channels: int) -> dict[str, nn.Module]:
         "f6": nn.Conv2d(120, 84, 1),
         "relu6": nn.ReLU(),
     }
-    for layer in layers.values():
-        if isinstance(layer, nn.Conv2d):  # He et al. 2015: torch's own start lets the signal of ReLU layers fade
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            layer.bias = nn.Parameter(torch.zeros(layer.out_channels))
-    return layers
 
 
-_NETWORKS = {"lenet5": _lenet5, "lenet5_modern": _lenet5_modern}
+_NETWORKS = {
+    "lenet1989": _lenet1989,
+    "lenet1990": _lenet1990,
+    "lenet5": _lenet5,
+    "lenet5_modern": _lenet5_modern,
+}
 
 
 @torch.no_grad()
 def _initialise(layer: nn.Module) -> None:
-    """The paper's appendix A: uniform in ±2.4 / F, where F is the number of inputs of the unit."""
-    for name, parameter in layer.named_parameters():
-        parameter.uniform_(-2.4, 2.4).div_(_fan_in(layer, name))
+    """As in the papers of 1989 and 1998: uniform in ±2.4 / F, where F is the number of inputs of the unit."""
+    if isinstance(layer, nn.Conv2d | Subsampling):
+        for name, parameter in layer.named_parameters():
+            parameter.uniform_(-2.4, 2.4).div_(_fan_in(layer, name))
 
 
 def _fan_in(layer: nn.Module, name: str) -> torch.Tensor | int:

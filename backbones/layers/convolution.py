@@ -12,8 +12,16 @@ class PartiallyConnectedConv2d(nn.Conv2d):
     LeCun, Bottou, Bengio, Haffner, 1998, table I.
     """
 
-    def __init__(self, in_channels: int, table: tuple[tuple[int, ...], ...], kernel_size: int) -> None:
-        super().__init__(in_channels, len(table), kernel_size)
+    def __init__(
+        self,
+        in_channels: int,
+        table: tuple[tuple[int, ...], ...],
+        kernel_size: int,
+        stride: int = 1,
+        padding: int = 0,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(in_channels, len(table), kernel_size, stride, padding, bias=bias)
         self.table = table
         targets = [target for target, sources in enumerate(table) for _ in sources]
         sources = [source for sources in table for source in sources]
@@ -29,8 +37,8 @@ class PartiallyConnectedConv2d(nn.Conv2d):
         return dense.index_put((self.targets, self.sources), self.weight)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """(N, in_channels, H, W) to (N, len(table), H - k + 1, W - k + 1)."""
-        return F.conv2d(input, self.dense_weight(), self.bias)
+        """(N, in_channels, H, W) to (N, len(table), h, w); without padding and stride h is H - k + 1, w likewise."""
+        return F.conv2d(input, self.dense_weight(), self.bias, self.stride, self.padding)
 
 
 class DepthwiseSeparableConv2d(nn.Sequential):
