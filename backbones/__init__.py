@@ -8,19 +8,44 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .backbone import Backbone
+    from .backbone import Backbone, FeatureInfo, Network
     from .catalogue import UnknownBackboneError, list_backbones
     from .create import create_backbone
+    from .measure import count_multiply_adds, count_parameters, receptive_field, smallest_image
+    from .pyramid import FeaturePyramid
+    from .vary import vary_layers
     from .weights import WeightsError
 
-__all__ = ["Backbone", "UnknownBackboneError", "WeightsError", "create_backbone", "list_backbones"]
+__all__ = [
+    "Backbone",
+    "FeatureInfo",
+    "FeaturePyramid",
+    "Network",
+    "UnknownBackboneError",
+    "WeightsError",
+    "count_multiply_adds",
+    "count_parameters",
+    "create_backbone",
+    "list_backbones",
+    "receptive_field",
+    "smallest_image",
+    "vary_layers",
+]
 
 _HOMES = {
     "Backbone": ".backbone",
+    "FeatureInfo": ".backbone",
+    "FeaturePyramid": ".pyramid",
+    "Network": ".backbone",
     "UnknownBackboneError": ".catalogue",
     "WeightsError": ".weights",
+    "count_multiply_adds": ".measure",
+    "count_parameters": ".measure",
     "create_backbone": ".create",
     "list_backbones": ".catalogue",
+    "receptive_field": ".measure",
+    "smallest_image": ".measure",
+    "vary_layers": ".vary",
 }
 
 

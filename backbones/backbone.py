@@ -1,12 +1,38 @@
 """The contract that heads and tasks build on, and the one adapter that fulfils it for every network."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Self
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Self
 
 import torch
 from torch import nn
 
-from .dilate import dilate, layer_stride
+from .dilate import dilate
+from .measure import LayerShape, measure_layers, smallest_image
+
+
+@dataclass(frozen=True)
+class Network:
+    """What a family builds, and a package that adds a network: a module, and which of its layers to run.
+
+    `layers` are paths of submodules of `module`. Run one after another they are the network, from the image to what its
+    classifier reads; each lowers the resolution once at most. A layer may give a tuple, which the next one takes: the
+    first in it is the map (NASNet's cells read two). `auxiliary` names those layers whose outputs feed auxiliary
+    classifiers in training. `layout` is the order of dimensions between the layers.
+    """
+
+    module: nn.Module
+    layers: Sequence[str]
+    auxiliary: Sequence[str] = ()
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+
+
+class FeatureInfo(NamedTuple):
+    """One feature map, before there is one."""
+
+    layer: str  # the path of the layer that gives it
+    channels: int
+    stride: int  # pixels of the image from one of its cells to the next
 
 
 class Backbone(nn.Module):
@@ -23,45 +49,69 @@ class Backbone(nn.Module):
 
     channels: tuple[int, ...]
     strides: tuple[int, ...]
+    layers: dict[str, FeatureInfo]  # all layers in the order of execution: what `forward_with` can give
+    auxiliary: tuple[str, ...]  # of them, those that feed auxiliary classifiers in training
 
     def __init__(
         self,
-        network: nn.Module,
-        layers: Sequence[str],
+        network: Network,
         *,
         output_stride: int = 32,
         levels: Sequence[int] | None = None,
         frozen_stages: int = 0,
     ) -> None:
-        """Take `layers` (paths of submodules, in the order of execution) out of `network`, and leave the rest.
+        """Take the layers out of `network.module`, and leave the rest.
 
         The options are those of `create_backbone`.
         """
         super().__init__()
-        stages = list(_stages((path, layer_stride(network.get_submodule(path))) for path in layers))
-        self._levels = _resolve(levels, len(stages))
-        self._stages = stages[: self._levels[-1] + 1]
-        for path in _flat(self._stages):
-            _graft(self, path, network.get_submodule(path))
-        dilate(self, _flat(self._stages), output_stride)
-        channels, strides = zip(*self._measure(), strict=True)
-        self.channels = tuple(channels[level] for level in self._levels)
-        self.strides = tuple(strides[level] for level in self._levels)
+        shapes = measure_layers(network.module, network.layers, network.layout)
+        stages = list(_stages(shapes, network.module))
+        self._layout = network.layout
+        self._levels = resolve_levels(levels, len(stages))
+        self._stages = [[shape.layer for shape in stage] for stage in stages[: self._levels[-1] + 1]]
+        kept = [layer for stage in self._stages for layer in stage]
+        for path in kept:
+            _graft(self, path, network.module.get_submodule(path))
+        dilate(self, kept, output_stride)
+        infos = (FeatureInfo(shape.layer, shape.channels, min(shape.stride, output_stride)) for shape in shapes)
+        self.layers = {info.layer: info for info in infos if info.layer in kept}
+        self.auxiliary = tuple(path for path in network.auxiliary if path in kept)
+        self.channels = tuple(info.channels for info in self.feature_info())
+        self.strides = tuple(info.stride for info in self.feature_info())
         self._frozen = self._freeze(frozen_stages)
+
+    def feature_info(self) -> list[FeatureInfo]:
+        """For each map that `forward` returns the layer that it comes from, its channels and its stride."""
+        return [self.layers[self._stages[level][-1]] for level in self._levels]
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Feature maps of images, finest first.
 
-        `images`: float (N, C, H, W), normalised as the weights expect. Map `i` is (N, `channels[i]`, h, w) with h
-        between floor(H / `strides[i]`) and ceil(H / `strides[i]`), w likewise; where the convolutions or overlapping
-        pools are not padded (AlexNet, LeNet) it is a few pixels smaller.
+        `images`: float (N, C, H, W), normalised as the weights expect: for published ones by ImageNet's mean and
+        standard deviation. Map `i` is (N, `channels[i]`, h, w) with h between floor(H / `strides[i]`) and
+        ceil(H / `strides[i]`), w likewise; where the convolutions or overlapping pools are not padded (AlexNet, LeNet,
+        Inception) it is a few pixels smaller. Raises ValueError for images that are too small or of a wrong number of
+        channels.
         """
-        maps = []
-        for stage in self._stages:
-            for path in stage:
-                images = self.get_submodule(path)(images)
-            maps.append(images)
-        return [maps[level] for level in self._levels]
+        return self.forward_with(images, ())[0]
+
+    def forward_with(
+        self, images: torch.Tensor, layers: Sequence[str]
+    ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """The maps of `forward`, and in the same pass the outputs of `layers`, which are keys of `self.layers`."""
+        maps, outputs, x = [], {}, images
+        try:
+            for stage in self._stages:
+                for path in stage:
+                    x = self.get_submodule(path)(x)
+                    if path in layers:
+                        outputs[path] = self._map_of(x)
+                maps.append(x)
+        except RuntimeError as error:
+            self._explain(images, error)
+            raise
+        return [self._map_of(maps[level]) for level in self._levels], [outputs[path] for path in layers]
 
     def train(self, mode: bool = True) -> Self:
         """As in every module, but frozen stages stay in evaluation mode: their batch norms keep their statistics."""
@@ -70,39 +120,61 @@ class Backbone(nn.Module):
             self.get_submodule(path).eval()
         return self
 
-    def _measure(self) -> Iterator[tuple[int, int]]:
-        """Channels and stride of every stage, read off its convolutions and pools."""
-        channels, stride = 0, 1
-        for stage in self._stages:
-            for layer in map(self.get_submodule, stage):
-                stride *= layer_stride(layer)
-                for module in layer.modules():
-                    channels = module.out_channels if isinstance(module, nn.Conv2d) else channels
-            yield channels, stride
+    def _map_of(self, output: torch.Tensor | tuple[torch.Tensor, ...]) -> torch.Tensor:
+        first = output if isinstance(output, torch.Tensor) else output[0]
+        return first.permute(0, 3, 1, 2) if self._layout == "NHWC" else first
+
+    def own_key(self, key: str) -> str:
+        """The key of this module's `state_dict` for that of the published network: the same."""
+        return key
+
+    def _explain(self, images: torch.Tensor, error: Exception) -> None:
+        """Raise a sentence in place of `error` where the images are to blame."""
+        wanted = next(module.in_channels for module in self.modules() if isinstance(module, nn.Conv2d))
+        if images.ndim != 4 or images.shape[1] != wanted:
+            raise ValueError(
+                f"The images have the shape {tuple(images.shape)}, but this backbone reads (N, {wanted}, H, W): "
+                "give in_channels to create_backbone for another number of channels."
+            ) from error
+        height, width = images.shape[2:]
+        smallest = smallest_image(self)
+        if min(height, width) < smallest:
+            raise ValueError(
+                f"The images are {height} x {width} pixels, but this backbone needs {smallest} x {smallest} or more: "
+                "enlarge them, or ask for finer levels."
+            ) from error
 
     def _freeze(self, count: int) -> list[str]:
         """Freeze the first `count` stages, and return the paths of their layers."""
-        most = len(self._stages)
-        if not 0 <= count <= most:
-            raise ValueError(f"frozen_stages is {count}, but this backbone has {most} stages: choose from 0 to {most}.")
-        frozen = _flat(self._stages[:count])
+        self._check_frozen(count)
+        frozen = [layer for stage in self._stages[:count] for layer in stage]
         for path in frozen:
             self.get_submodule(path).requires_grad_(False).eval()
         return frozen
 
+    def _check_frozen(self, count: int) -> None:
+        most = len(self._stages)
+        if not 0 <= count <= most:
+            raise ValueError(f"frozen_stages is {count}, but this backbone has {most} stages: choose from 0 to {most}.")
 
-def _stages(layers: Iterable[tuple[str, int]]) -> Iterator[list[str]]:
-    """Cut (path, stride) pairs into stages: a new one begins with each layer that lowers the resolution."""
-    stage: list[str] = []
-    for path, stride in layers:
-        if stride > 1 and stage:
+
+def _stages(shapes: Iterable[LayerShape], module: nn.Module) -> Iterator[list[LayerShape]]:
+    """Cut layers into stages: a new one begins with each layer that lowers the resolution.
+
+    Layers in front that learn nothing (`Renormalise`) make no stage: their map would be the image.
+    """
+    stage: list[LayerShape] = []
+    learns = False
+    for shape in shapes:
+        if learns and shape.stride > stage[-1].stride:
             yield stage
             stage = []
-        stage.append(path)
+        stage.append(shape)
+        learns = learns or any(True for _ in module.get_submodule(shape.layer).parameters())
     yield stage
 
 
-def _resolve(levels: Sequence[int] | None, count: int) -> list[int]:
+def resolve_levels(levels: Sequence[int] | None, count: int) -> list[int]:
     """Indices from 0 on, finest first, without repetition."""
     if levels is None:
         return list(range(count))
@@ -113,10 +185,6 @@ def _resolve(levels: Sequence[int] | None, count: int) -> list[int]:
             f"choose from 0 to {count - 1}, or from -{count} to -1."
         )
     return sorted({level % count for level in levels})
-
-
-def _flat(stages: Iterable[Sequence[str]]) -> list[str]:
-    return [path for stage in stages for path in stage]
 
 
 def _graft(root: nn.Module, path: str, layer: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""Which backbones exist: one line per family, so that adding one is a file and a word here.
+"""Which backbones exist: one entry per family, so that adding one is a file and a word here.
 
 Imports the standard library alone: the command line lists and checks names without paying for torch.
 """
@@ -6,45 +6,145 @@ Imports the standard library alone: the command line lists and checks names with
 import re
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from typing import Literal, NamedTuple
+
+GROUP = "foveal.backbones"  # of the entry points by which other packages add networks
+TIMM = "timm/"  # any network of timm that gives feature maps, as timm/NAME
 
 
 class Family(NamedTuple):
-    """The networks that one module of this package builds."""
+    """Networks that one module of this package builds."""
 
+    module: str  # "resnet" is resnet.py
     names: tuple[str, ...]
     paper: str
-    source: Literal["torchvision", "ours"]  # "torchvision" has published ImageNet weights, "ours" has none
+    # "torchvision" and "timm" publish ImageNet weights, "ours" has none; "plugin" comes from another package.
+    source: Literal["torchvision", "timm", "ours", "plugin"]
     dilates: bool = False  # whether output_stride 16 and 8 are possible
 
 
-# The key is the module's name: FAMILIES["resnet"] is built by resnet.py.
-FAMILIES: dict[str, Family] = {
-    "alexnet": Family(("alexnet",), "Krizhevsky, One weird trick for parallelizing CNNs, 2014", "torchvision"),
-    "lenet": Family(
+FAMILIES: tuple[Family, ...] = (
+    Family("alexnet", ("alexnet",), "Krizhevsky, One weird trick for parallelizing CNNs, 2014", "torchvision"),
+    Family(
+        "convnext",
+        ("convnext_tiny", "convnext_small", "convnext_base", "convnext_large"),
+        "Liu et al., A ConvNet for the 2020s, 2022",
+        "torchvision",
+    ),
+    Family(
+        "densenet",
+        ("densenet121", "densenet161", "densenet169", "densenet201"),
+        "Huang, Liu, van der Maaten, Weinberger, Densely connected convolutional networks, 2017",
+        "torchvision",
+    ),
+    Family(
+        "efficientnet",
+        tuple(f"efficientnet_b{size}" for size in range(8)),
+        "Tan, Le, EfficientNet: rethinking model scaling for convolutional neural networks, 2019",
+        "torchvision",
+        dilates=True,
+    ),
+    Family(
+        "efficientnet",
+        ("efficientnet_v2_s", "efficientnet_v2_m", "efficientnet_v2_l"),
+        "Tan, Le, EfficientNetV2: smaller models and faster training, 2021",
+        "torchvision",
+        dilates=True,
+    ),
+    Family("googlenet", ("googlenet_bn",), "Szegedy et al., Going deeper with convolutions, 2015", "torchvision"),
+    Family(
+        "inception_v3",
+        ("inception_v3",),
+        "Szegedy, Vanhoucke, Ioffe, Shlens, Wojna, Rethinking the Inception architecture, 2016",
+        "torchvision",
+    ),
+    Family(
+        "inception_v4",
+        ("inception_v4", "inception_resnet_v2"),
+        "Szegedy, Ioffe, Vanhoucke, Alemi, Inception-v4, Inception-ResNet, 2017",
+        "timm",
+    ),
+    Family(
+        "lenet",
         ("lenet5", "lenet5_modern"),
         "LeCun, Bottou, Bengio, Haffner, Gradient-based learning applied to document recognition, 1998",
         "ours",
     ),
-    "mobilenet": Family(
+    Family(
+        "mobilenet",
         ("mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small"),
         "Sandler et al., MobileNetV2, 2018; Howard et al., Searching for MobileNetV3, 2019",
         "torchvision",
         dilates=True,
     ),
-    "resnet": Family(
+    Family(
+        "regnet",
+        (
+            *("regnet_x_400mf", "regnet_x_800mf", "regnet_x_1_6gf", "regnet_x_3_2gf", "regnet_x_8gf"),
+            *("regnet_x_16gf", "regnet_x_32gf"),
+            *("regnet_y_400mf", "regnet_y_800mf", "regnet_y_1_6gf", "regnet_y_3_2gf", "regnet_y_8gf"),
+            *("regnet_y_16gf", "regnet_y_32gf"),
+        ),
+        "Radosavovic, Kosaraju, Girshick, He, Dollár, Designing network design spaces, 2020",
+        "torchvision",
+        dilates=True,
+    ),
+    Family(
+        "resnet",
         ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
         "He, Zhang, Ren, Sun, Deep residual learning for image recognition, 2016",
         "torchvision",
         dilates=True,
     ),
-    "vgg": Family(
+    Family(
+        "resnet",
+        ("resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d"),
+        "Xie, Girshick, Dollár, Tu, He, Aggregated residual transformations for deep neural networks, 2017",
+        "torchvision",
+        dilates=True,
+    ),
+    Family(
+        "resnet",
+        ("wide_resnet50_2", "wide_resnet101_2"),
+        "Zagoruyko, Komodakis, Wide residual networks, 2016",
+        "torchvision",
+        dilates=True,
+    ),
+    Family(
+        "shufflenet",
+        ("shufflenet_v2_x0_5", "shufflenet_v2_x1_0", "shufflenet_v2_x1_5", "shufflenet_v2_x2_0"),
+        "Ma, Zhang, Zheng, Sun, ShuffleNet V2: practical guidelines for efficient CNN architecture design, 2018",
+        "torchvision",
+    ),
+    Family(
+        "squeezenet",
+        ("squeezenet1_0", "squeezenet1_1"),
+        "Iandola et al., SqueezeNet: AlexNet-level accuracy with 50x fewer parameters, 2016",
+        "torchvision",
+    ),
+    Family(
+        "swin",
+        ("swin_t", "swin_s", "swin_b"),
+        "Liu et al., Swin Transformer: hierarchical vision transformer using shifted windows, 2021",
+        "torchvision",
+    ),
+    Family(
+        "vgg",
         ("vgg11", "vgg13", "vgg16", "vgg19", "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn"),
         "Simonyan, Zisserman, Very deep convolutional networks for large-scale image recognition, 2015",
         "torchvision",
         dilates=True,
     ),
-}
+    Family(
+        "timm_networks",
+        ("nasnet_large",),
+        "Zoph, Vasudevan, Shlens, Le, Learning transferable architectures for scalable image recognition, 2018",
+        "timm",
+    ),
+    Family("xception", ("xception",), "Chollet, Xception, 2017", "timm", dilates=True),
+)
 
 
 class UnknownBackboneError(ValueError):
@@ -52,20 +152,42 @@ class UnknownBackboneError(ValueError):
 
 
 def list_backbones(pattern: str = "*") -> list[str]:
-    """Names of the backbones that match a shell pattern such as `"resnet*"`, numbers in counting order."""
-    names = (name for family in FAMILIES.values() for name in family.names)
+    """Names of the backbones that match a shell pattern such as `"resnet*"`, numbers in counting order.
+
+    Those that other installed packages add are among them. timm's are listed for a pattern that begins with `timm/`.
+    """
+    if pattern.startswith(TIMM):
+        from .timm_networks import list_timm
+
+        return list_timm(pattern)
+    names = {name for family in FAMILIES for name in family.names} | plugins().keys()
     return sorted((name for name in names if fnmatchcase(name, pattern)), key=_natural)
 
 
-def find_family(name: str) -> str:
-    """The module that builds the backbone `name`: a key of `FAMILIES`. Raises `UnknownBackboneError`."""
-    for module, family in FAMILIES.items():
+def find_family(name: str) -> Family:
+    """The family of the backbone `name`. Raises `UnknownBackboneError`."""
+    for family in FAMILIES:
         if name in family.names:
-            return module
+            return family
+    if name.startswith(TIMM):
+        return Family("timm_networks", (name,), f"see timm's documentation of {name.removeprefix(TIMM)}", "timm", True)
+    if name in plugins():
+        return Family(plugins()[name].value, (name,), f"from {plugins()[name].value}", "plugin")
     known = list_backbones()
     near = get_close_matches(name, known, n=3, cutoff=0.5)
     offer = f"the nearest are {', '.join(near)}" if near else f"there are {', '.join(known)}"
     raise UnknownBackboneError(f"There is no backbone '{name}'; {offer}.")
+
+
+@cache
+def plugins() -> dict[str, EntryPoint]:
+    """Networks of other installed packages: entry points of the group `foveal.backbones`.
+
+    Each names a function as `build` in the modules here: from the network's name and the number of input channels to a
+    `Network`. A name that foveal has itself stays foveal's.
+    """
+    ours = {name for family in FAMILIES for name in family.names}
+    return {point.name: point for point in entry_points(group=GROUP) if point.name not in ours}
 
 
 def _natural(name: str) -> list[str | int]:

@@ -1,11 +1,13 @@
 """The door of the package: a backbone by its name."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-from .backbone import Backbone
-from .catalogue import FAMILIES, find_family
+from .backbone import Backbone, Network
+from .catalogue import Family, find_family, plugins
+from .stochastic_depth import spread_stochastic_depth
 from .weights import load_weights
 
 _OUTPUT_STRIDES = (32, 16, 8)
@@ -19,12 +21,14 @@ def create_backbone(
     output_stride: int = 32,
     levels: Sequence[int] | None = None,
     frozen_stages: int = 0,
+    stochastic_depth: float | None = None,
 ) -> Backbone:
     """Build a backbone; `list_backbones()` gives the names.
 
-    `weights`: None for fresh ones, `"imagenet"` for torchvision's (downloaded on first use, kept in torch's cache), or
-    the path of a `.pth`, `.pt`, `.ckpt` or `.safetensors` file. With `in_channels` other than 3 a file's first
-    convolution is adapted, so that a grey image, or one of repeated channels, gives what it gave as RGB.
+    `weights`: None for fresh ones, `"imagenet"` for the published ones of torchvision or timm (downloaded on first use,
+    kept in their caches), or the path of a `.pth`, `.pt`, `.ckpt` or `.safetensors` file. With `in_channels` other than
+    3 a file's first convolution is adapted, so that a grey image, or one of repeated channels, gives what it gave as
+    RGB.
 
     `output_stride`: the stride of the coarsest map. 16 and 8 keep the weights and the number of levels but dilate the
     later convolutions, for dense prediction; 32 leaves the network as it was published.
@@ -34,23 +38,46 @@ def create_backbone(
 
     `frozen_stages`: how many stages from the image on keep their weights and their batch-norm statistics in training.
 
+    `stochastic_depth`: the rate at which training leaves out the last residual branch, from 0 to 1; earlier ones are
+    left out less, in proportion to their depth. None leaves the network as its paper has it.
+
     Raises `UnknownBackboneError`, `WeightsError` for a file that can't be used, `ValueError` for any other argument.
     """
-    module = find_family(name)
+    family = find_family(name)
+    _check(name, family, in_channels, output_stride)
+    options: dict[str, Any] = {"output_stride": output_stride, "levels": levels, "frozen_stages": frozen_stages}
+    if family.module == "timm_networks":
+        from .timm_networks import TimmBackbone, published_keys
+
+        backbone = TimmBackbone(name, in_channels=in_channels, stochastic_depth=stochastic_depth, **options)
+        published = published_keys(name)
+    else:
+        network = _builder(name, family)(name, in_channels)
+        if stochastic_depth is not None:
+            spread_stochastic_depth(network.module, stochastic_depth, name)
+        published = list(network.module.state_dict())
+        backbone = Backbone(network, **options)
+    if weights is not None:
+        ignored = {backbone.own_key(key) for key in published} - set(backbone.state_dict())
+        load_weights(backbone, weights, name, ignored=ignored)
+    return backbone
+
+
+def _check(name: str, family: Family, in_channels: int, output_stride: int) -> None:
     if in_channels < 1:
         raise ValueError(f"in_channels is {in_channels}, but an image has at least 1 channel.")
     if output_stride not in _OUTPUT_STRIDES:
         raise ValueError(
             f"output_stride is {output_stride}, but it must be one of {', '.join(map(str, _OUTPUT_STRIDES))}."
         )
-    if output_stride != 32 and not FAMILIES[module].dilates:
+    if output_stride != 32 and not family.dilates:
         raise ValueError(
             f"output_stride is {output_stride}, but {name} can't be dilated: leave output_stride at 32 (no dilation), "
             "or take a ResNet, VGG or MobileNet."
         )
-    network, layers = import_module(f".{module}", __package__).build(name, in_channels)
-    published = set(network.state_dict())
-    backbone = Backbone(network, layers, output_stride=output_stride, levels=levels, frozen_stages=frozen_stages)
-    if weights is not None:
-        load_weights(backbone, weights, name, ignored=published - set(backbone.state_dict()))
-    return backbone
+
+
+def _builder(name: str, family: Family) -> Callable[[str, int], Network]:
+    if family.source == "plugin":
+        return plugins()[name].load()
+    return import_module(f".{family.module}", __package__).build

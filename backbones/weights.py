@@ -14,9 +14,10 @@ from pathlib import Path
 import torch
 import torchvision
 from torch import nn
+from torchvision.models import WeightsEnum
 
 from .backbone import Backbone
-from .catalogue import FAMILIES, find_family
+from .catalogue import find_family
 
 Weights = dict[str, torch.Tensor]
 
@@ -34,7 +35,8 @@ def load_weights(backbone: Backbone, source: str | Path, name: str, *, ignored: 
     trimmed layers). A file of a 3-channel (or 1-channel) network fits any number of input channels: see `_adapt_input`.
     Raises `WeightsError`, and then leaves the backbone as it was.
     """
-    found = {key: value for key, value in read_state_dict(source, name).items() if key not in ignored}
+    read = {backbone.own_key(key): value for key, value in read_state_dict(source, name).items()}
+    found = {key: value for key, value in read.items() if key not in ignored}
     wanted = backbone.state_dict()
     first = next(path for path, module in backbone.named_modules() if isinstance(module, nn.Conv2d)) + ".weight"
     if first in found:
@@ -59,27 +61,41 @@ def read_state_dict(source: str | Path, name: str) -> Weights:
     return _imagenet(name) if source == "imagenet" else _unwrap(_read(Path(source)), source)
 
 
-def read_linear_classifier(source: str | Path, name: str) -> tuple[torch.Tensor, torch.Tensor] | None:
+def read_linear_classifier(
+    source: str | Path, name: str, backbone: Backbone
+) -> tuple[torch.Tensor, torch.Tensor] | None:
     """The last layer of a classification network, so that a task can go on with its classes.
 
-    Arguments as for `read_state_dict`. Returns weight (classes, features) and bias (classes,) if the file's classifier
-    is a single linear layer after global average pooling (ResNet, MobileNetV2), else None. Raises `WeightsError`.
+    `source` and `name` as for `read_state_dict`; `backbone` has all of the network but its classifier. Returns weight
+    (classes, features) and bias (classes,) if what `backbone` lacks is a single linear layer (ResNet, MobileNetV2),
+    auxiliary classifiers apart, else None: VGG has three, ConvNeXt normalises before it. Raises `WeightsError`.
     """
-    content = read_state_dict(source, name)
-    linear = [key for key, value in content.items() if _is_classifier(key) and value.ndim == 2]
-    if len(linear) != 1 or (bias := linear[0].removesuffix("weight") + "bias") not in content:
+    own = backbone.state_dict()
+    lacking = {
+        key: value
+        for key, value in read_state_dict(source, name).items()
+        if backbone.own_key(key) not in own and not key.lower().startswith("aux")
+    }
+    if len(lacking) != 2:
         return None
-    return content[linear[0]], content[bias]
+    weight, bias = sorted(lacking.values(), key=lambda tensor: -tensor.ndim)
+    return (weight, bias) if (weight.ndim, bias.ndim) == (2, 1) and len(weight) == len(bias) else None
 
 
-def _is_classifier(key: str) -> bool:
-    return key.startswith(("fc.", "classifier.")) and key.endswith("weight")
+def published_weights(name: str) -> WeightsEnum:
+    """torchvision's entry of the weights that "imagenet" stands for."""
+    return torchvision.models.get_model_weights(name.removesuffix("_bn") if name == "googlenet_bn" else name)[
+        "IMAGENET1K_V1"
+    ]
 
 
 def _imagenet(name: str) -> Weights:
-    if FAMILIES[find_family(name)].source != "torchvision":
+    publisher = find_family(name).source
+    if publisher == "timm":
+        return _imagenet_of_timm(name)
+    if publisher != "torchvision":
         raise WeightsError(f"{name} has no published ImageNet weights: leave weights out, or give weights=PATH.")
-    published = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]
+    published = published_weights(name)
     file = Path(torch.hub.get_dir(), "checkpoints", Path(published.url).name)
     if file.exists():
         return _unwrap(_read(file), file)
@@ -90,6 +106,19 @@ def _imagenet(name: str) -> Weights:
         raise WeightsError(
             f"The ImageNet weights of {name} could not be downloaded from {published.url} ({_reason(error)}): "
             f"put the file {file.name} into {file.parent}, or give weights=PATH."
+        ) from error
+
+
+def _imagenet_of_timm(name: str) -> Weights:
+    from .timm_networks import published_state, timm_name
+
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            return published_state(name)
+    except (OSError, HTTPException, RuntimeError) as error:
+        raise WeightsError(
+            f"The weights of timm's {timm_name(name)} could not be downloaded ({_reason(error)}): load them on a machine "
+            "with a network and give weights=PATH."
         ) from error
 
 

@@ -11,7 +11,7 @@ from dataclasses import is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from ..backbones.catalogue import list_backbones
+from ..backbones.catalogue import UnknownBackboneError, find_family
 from ..core.errors import UsageError, unknown
 from ..datasets import FORMATS
 from ..tasks import augmentations
@@ -62,21 +62,24 @@ def check_names(
             check_names(value, inner, where, above=f"{full}.")
 
 
+def _check_backbone(name: Any) -> None:
+    try:
+        if isinstance(name, str):
+            find_family(name)
+    except UnknownBackboneError as error:
+        raise UsageError(f"{error} `foveal list backbones` shows them all.") from error
+
+
 def check_registries(task: str, values: Mapping[str, Any]) -> None:
     """Raise UsageError for a backbone, a data format or an augmentation that there is not: the commonest mistakes."""
     choices = (
-        (
-            "backbone",
-            values.get("model", {}).get("backbone"),
-            list_backbones(),
-            "`foveal list backbones` shows them all.",
-        ),
         ("data format", values.get("data", {}).get("format"), list(FORMATS), "`foveal list datasets` shows them all."),
         ("augmentation", values.get("data", {}).get("augment"), list(augmentations(task)), "Set data.augment to one."),
     )
     for kind, name, known, hint in choices:
         if isinstance(name, str) and name not in known:
             raise unknown(kind, name, known, hint)
+    _check_backbone(values.get("model", {}).get("backbone"))
     sources = values.get("data", {}).get("sources") or []
     if not isinstance(sources, list):
         raise UsageError(f"data.sources is {sources!r}; it must be a list, [{{format: NAME, root: PATH}}].")

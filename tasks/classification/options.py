@@ -43,6 +43,10 @@ class ClassificationOptions:
         frozen_stages: the first stages that stay as they are, with their normalisation.
         head: linear is global average pooling, dropout and one linear layer.
         dropout: share of features that a training step leaves out before the linear layer.
+        stochastic_depth: rate at which a training step leaves out the last residual branch, earlier ones less; null for
+        what the network has of itself.
+        auxiliary: weight of each auxiliary classifier's loss, for networks that have such (googlenet, inception_v3);
+        0 leaves them out.
         loss: the loss.
         mix: mixing of images.
     """
@@ -52,6 +56,8 @@ class ClassificationOptions:
     frozen_stages: int = 0
     head: Literal["linear"] = "linear"
     dropout: float = 0.0
+    stochastic_depth: float | None = None
+    auxiliary: float = 0.3
     loss: LossOptions = field(default_factory=LossOptions)
     mix: MixOptions = field(default_factory=MixOptions)
 

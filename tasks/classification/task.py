@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torchvision.transforms import v2
 
+from ...backbones import Backbone
 from ...backbones.weights import read_linear_classifier
 from ...core.data import DataOptions
 from ...core.data import preprocessing as default_preprocessing
@@ -17,7 +18,7 @@ from ...core.task import Task
 from ...core.transforms import Transform
 from ...core.types import Batch, Prediction, Preprocessing
 from ..build import build_backbone
-from .heads import HEADS
+from .heads import HEADS, AuxiliaryHead
 from .losses import balanced_class_weights, cross_entropy
 from .metrics import ClassificationMetrics, per_class_accuracy
 from .options import ClassificationOptions
@@ -51,12 +52,14 @@ class ClassificationTask(Task):
             weights=options.weights,
             in_channels=1 if preprocessing["grey"] else 3,
             frozen_stages=options.frozen_stages,
+            stochastic_depth=options.stochastic_depth,
         )
         if len(class_names) < 2:
             held = ", ".join(class_names) or "none"
             raise UsageError(f"Classification tells two classes or more apart; the data has {held}: see data.classes.")
         head = HEADS[options.head](backbone.channels, len(class_names), options.dropout)
         super().__init__(options, backbone=backbone, head=head, class_names=class_names, preprocessing=preprocessing)
+        self.auxiliary_heads = self._build_auxiliary_heads(backbone)
         self.metrics = ClassificationMetrics(len(class_names))
         self.register_buffer("class_weights", self._weights_of_classes(class_counts))
         self.top_k = 5  # classes that `predict` names
@@ -76,8 +79,15 @@ class ClassificationTask(Task):
         return cls(options, class_names=class_names, preprocessing=preprocessing, class_counts=class_counts)
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """Cross-entropy, smoothed and weighted as the options say."""
-        return {"cross_entropy": self._loss(self(batch["image"]), batch["label"])}
+        """Cross-entropy, smoothed and weighted as the options say; in training that of auxiliary classifiers too."""
+        if not (self.training and self.auxiliary_heads):
+            return {"cross_entropy": self._loss(self(batch["image"]), batch["label"])}
+        maps, taps = self.backbone.forward_with(self.normalise(batch["image"]), self.backbone.auxiliary)
+        auxiliary = [self._loss(head(x), batch["label"]) for head, x in zip(self.auxiliary_heads, taps, strict=True)]
+        return {
+            "cross_entropy": self._loss(self.head(maps), batch["label"]),
+            "auxiliary": self.options.auxiliary * torch.stack(auxiliary).sum(),
+        }
 
     def evaluate(self, batch: Batch) -> None:
         """Update accuracy, confusion and loss."""
@@ -145,6 +155,11 @@ class ClassificationTask(Task):
             return balanced_class_weights(counts)
         return torch.ones(len(self.class_names))
 
+    def _build_auxiliary_heads(self, backbone: Backbone) -> nn.ModuleList:
+        taps = backbone.auxiliary if self.options.auxiliary > 0 else ()
+        widths = [backbone.layers[path].channels for path in taps]
+        return nn.ModuleList(AuxiliaryHead(channels, len(self.class_names)) for channels in widths)
+
     def _build_mixers(self) -> list[v2.Transform]:
         mix, classes = self.options.mix, len(self.class_names)
         makers = ((v2.MixUp, mix.mixup), (v2.CutMix, mix.cutmix))
@@ -157,7 +172,7 @@ class ClassificationTask(Task):
             return
         linear = self.head.linear
         assert isinstance(linear, nn.Linear)
-        published = read_linear_classifier(self.options.weights, self.options.backbone)
+        published = read_linear_classifier(self.options.weights, self.options.backbone, self.backbone)
         if published is not None and published[0].shape == linear.weight.shape:
             with torch.no_grad():
                 linear.weight.copy_(published[0])

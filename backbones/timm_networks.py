@@ -1,0 +1,160 @@
+"""Networks of timm, an optional package: `timm/NAME` for any that gives feature maps, and `nasnet_large`.
+
+They run as timm's own extractors (`features_only`), which keep timm's layers under slightly other names.
+"""
+
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from .backbone import Backbone, FeatureInfo, resolve_levels
+from .catalogue import TIMM, UnknownBackboneError
+from .layers import Renormalise
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+_NAMES = {"nasnet_large": "nasnetalarge", "xception": "legacy_xception"}  # where timm calls them otherwise
+
+
+def require_timm(name: str) -> "ModuleType":
+    """The package timm; raises ValueError where it is not installed, which says what `name` needs it for."""
+    try:
+        import timm
+    except ImportError as error:
+        raise ValueError(f"{name} is a network of timm, which is not installed: pip install timm.") from error
+    return timm
+
+
+def timm_name(name: str) -> str:
+    """What timm calls the backbone `name`."""
+    return _NAMES.get(name, name.removeprefix(TIMM))
+
+
+def list_timm(pattern: str) -> list[str]:
+    """Names, as `timm/NAME`, of timm's networks that match a pattern such as `"timm/resnet*"`."""
+    names = (TIMM + name for name in require_timm("timm/NAME").list_models())
+    return [name for name in names if fnmatchcase(name, pattern)]
+
+
+def published_keys(name: str) -> list[str]:
+    """The keys of timm's whole network, with its classifier."""
+    with torch.device("meta"):
+        return list(require_timm(name).create_model(timm_name(name)).state_dict())
+
+
+def published_state(name: str) -> dict[str, torch.Tensor]:
+    """The tensors of timm's published network, downloaded or from its cache. Raises what timm raises."""
+    return require_timm(name).create_model(timm_name(name), pretrained=True).state_dict()
+
+
+class TimmBackbone(Backbone):
+    """The contract of `Backbone` over one of timm's extractors; `layers` and `forward_with` know its levels alone."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        in_channels: int = 3,
+        output_stride: int = 32,
+        levels: Sequence[int] | None = None,
+        frozen_stages: int = 0,
+        stochastic_depth: float | None = None,
+    ) -> None:
+        """Build timm's network; the options are those of `create_backbone`."""
+        nn.Module.__init__(self)
+        options: dict[str, Any] = {"in_chans": in_channels}
+        options |= {} if output_stride == 32 else {"output_stride": output_stride}
+        options |= {} if stochastic_depth is None else {"drop_path_rate": stochastic_depth}
+        with torch.device("meta"):
+            stages = _create(name, options).feature_info
+        self._layout = "NCHW"
+        self._levels = resolve_levels(levels, len(stages))
+        indices = [stages.out_indices[level] for level in range(self._levels[-1] + 1)]
+        self.renormalise = Renormalise(in_channels, *_statistics(name))
+        self.network = _create(name, {**options, "out_indices": indices})
+        self._stages = [[info["module"]] for info in self.network.feature_info.get_dicts()]
+        infos = zip(
+            self._stages, self.network.feature_info.channels(), self.network.feature_info.reduction(), strict=True
+        )
+        self.layers = {path: FeatureInfo(path, channels, stride) for [path], channels, stride in infos}
+        self.auxiliary = ()
+        self.channels = tuple(info.channels for info in self.feature_info())
+        self.strides = tuple(info.stride for info in self.feature_info())
+        self._frozen = self._freeze(frozen_stages)
+
+    def forward_with(
+        self, images: torch.Tensor, layers: Sequence[str]
+    ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """As in `Backbone`; `layers` may be those that end a level."""
+        try:
+            maps = self.network(self.renormalise(images))
+        except (RuntimeError, AssertionError) as error:
+            self._explain(images, error)
+            raise
+        if getattr(self.network, "output_fmt", "NCHW") == "NHWC":
+            maps = [x.permute(0, 3, 1, 2) for x in maps]
+        outputs = dict(zip(self.layers, maps, strict=True))
+        return [maps[level] for level in self._levels], [outputs[path] for path in layers]
+
+    def own_key(self, key: str) -> str:
+        """The key of this module's `state_dict` for one of timm's, which has the same name with other separators."""
+        return self._own_keys.get(_bare(key), key)
+
+    @property
+    def _own_keys(self) -> dict[str, str]:
+        return {_bare(key): key for key in self.state_dict()}
+
+    def _freeze(self, count: int) -> list[str]:
+        self._check_frozen(count)
+        if count == 0:
+            return []
+        modules = dict(self.network.named_modules())
+        last = next(path for path in modules if _bare(path) == _bare(self._stages[count - 1][0]))
+        frozen = []
+        for path, module in _until(modules, last):
+            for parameter in module.parameters(recurse=False):
+                parameter.requires_grad_(False)
+            if not list(module.children()):
+                frozen.append(f"network.{path}")
+                module.eval()
+        return frozen
+
+
+def _create(name: str, options: dict[str, Any]) -> Any:
+    """timm's extractor; its own errors become sentences."""
+    timm = require_timm(name)
+    if timm_name(name) not in timm.list_models():
+        near = get_close_matches(timm_name(name), timm.list_models(), n=3, cutoff=0.5)
+        raise UnknownBackboneError(f"timm has no network '{timm_name(name)}'; the nearest are {', '.join(near)}.")
+    try:
+        return timm.create_model(timm_name(name), features_only=True, **options)
+    except (TypeError, AssertionError, NotImplementedError, RuntimeError, AttributeError) as error:
+        given = ", ".join(f"{key}={value}" for key, value in options.items())
+        raise ValueError(f"timm can't build {timm_name(name)} with feature maps and {given} ({error}).") from error
+
+
+def _statistics(name: str) -> tuple[Sequence[float], Sequence[float]]:
+    """Mean and standard deviation that the published weights expect."""
+    settings = require_timm(name).models.get_pretrained_cfg(timm_name(name))
+    return settings.mean, settings.std
+
+
+def _bare(key: str) -> str:
+    """A path without the prefixes and separators in which an extractor differs from the network."""
+    return key.removeprefix("network.").removeprefix("body.").removeprefix("model.").replace(".", "_")
+
+
+def _until(modules: dict[str, nn.Module], last: str) -> Iterator[tuple[str, nn.Module]]:
+    """Modules in the order of their registration, up to the parts of the one called `last`."""
+    passed = False
+    for path, module in modules.items():
+        inside = path == last or path.startswith(f"{last}.")
+        if passed and not inside:
+            return
+        passed = passed or inside
+        yield path, module
