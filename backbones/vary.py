@@ -28,22 +28,23 @@ def vary_layers(
     """
     swaps: list[tuple[dict[str, nn.Module], Callable[[nn.Module], nn.Module]]] = []
     if activation is not None:
-        kind = _choose("activation", activation, ACTIVATIONS)
-        swaps.append((_find(network, _ACTIVATIONS, "activation"), lambda _: ACTIVATIONS[kind]()))
+        _check("activation", activation, ACTIVATIONS)
+        swaps.append((_find(network, _ACTIVATIONS, "activation"), lambda _: ACTIVATIONS[activation]()))
     if norm is not None:
-        swaps.append((_find(network, (nn.BatchNorm2d,), "batch norm"), _norm_like(_choose("norm", norm, NORMS))))
+        _check("norm", norm, NORMS)
+        swaps.append((_find(network, (nn.BatchNorm2d,), "batch norm"), _norm_like(norm)))
     if pooling is not None:
-        pools = _find(network, (nn.MaxPool2d,), "max pool")
-        swaps.append((pools, _pool_like(_choose("pooling", pooling, POOLINGS))))
-        for pool in pools.values():
+        _check("pooling", pooling, POOLINGS)
+        swaps.append((_find(network, (nn.MaxPool2d,), "max pool"), _pool_like(pooling)))
+        for pool in swaps[-1][0].values():
             _refuse_special(pool)
     for found, build in swaps:
         _replace(network, found, build)
 
 
-def _choose(kind: str, name: str, choices: Collection[str]) -> str:
+def _check(kind: str, name: str, choices: Collection[str]) -> None:
     if name in choices:
-        return name
+        return
     near = get_close_matches(name, choices, n=3, cutoff=0.5)
     offer = f"the nearest are {', '.join(near)}" if near else f"there are {', '.join(choices)}"
     raise ValueError(f"There is no {kind} '{name}'; {offer}.")

@@ -27,7 +27,7 @@ class LocalContrastNorm(nn.Module):
     """Takes from each pixel its neighbourhood's mean, over all channels, and divides by the neighbourhood's deviation.
 
     A neighbourhood is a Gaussian window of `kernel_size` (odd). The divisor is at least its mean over the map, so that
-    noise in flat regions isn't blown up. At the border the map goes on with copies of its edge.
+    noise in flat regions isn't blown up, and at least 1e-4. At the border the map goes on with copies of its edge.
 
     Jarrett, Kavukcuoglu, Ranzato, LeCun, What is the best multi-stage architecture for object recognition?, 2009,
     section 2.1.
@@ -44,7 +44,7 @@ class LocalContrastNorm(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) to the same shape."""
         centred = x - self._blur(x)
-        deviation = self._blur(centred.square()).clamp_min(1e-12).sqrt()
+        deviation = self._blur(centred.square()).clamp_min(1e-8).sqrt()
         return centred / torch.maximum(deviation, deviation.mean((1, 2, 3), keepdim=True))
 
     def _blur(self, x: torch.Tensor) -> torch.Tensor:
