@@ -28,6 +28,13 @@ class Family(NamedTuple):
 FAMILIES: tuple[Family, ...] = (
     Family("alexnet", ("alexnet",), "Krizhevsky, One weird trick for parallelizing CNNs, 2014", "torchvision"),
     Family(
+        "cifar_resnet",
+        ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "resnet1202"),
+        "He, Zhang, Ren, Sun, Deep residual learning for image recognition, 2016",
+        "ours",
+        dilates=True,
+    ),
+    Family(
         "convnext",
         ("convnext_tiny", "convnext_small", "convnext_base", "convnext_large"),
         "Liu et al., A ConvNet for the 2020s, 2022",
@@ -38,6 +45,12 @@ FAMILIES: tuple[Family, ...] = (
         ("densenet121", "densenet161", "densenet169", "densenet201"),
         "Huang, Liu, van der Maaten, Weinberger, Densely connected convolutional networks, 2017",
         "torchvision",
+    ),
+    Family(
+        "densenet",
+        ("densenet_bc_100_12",),
+        "Huang, Liu, van der Maaten, Weinberger, Densely connected convolutional networks, 2017",
+        "ours",
     ),
     Family(
         "efficientnet",
@@ -80,6 +93,31 @@ FAMILIES: tuple[Family, ...] = (
         dilates=True,
     ),
     Family(
+        "mobilenet_v1",
+        ("mobilenet_v1", "mobilenet_v1_075", "mobilenet_v1_050", "mobilenet_v1_025"),
+        "Howard et al., MobileNets: efficient convolutional neural networks for mobile vision applications, 2017",
+        "ours",
+        dilates=True,
+    ),
+    Family(
+        "plain",
+        ("plain18", "plain20", "plain32", "plain34", "plain44", "plain56"),
+        "He, Zhang, Ren, Sun, Deep residual learning for image recognition, 2016",
+        "ours",
+        dilates=True,
+    ),
+    Family(
+        "preact_resnet",
+        (
+            *("preact_resnet18", "preact_resnet34", "preact_resnet50", "preact_resnet101", "preact_resnet152"),
+            *("preact_resnet20", "preact_resnet32", "preact_resnet44", "preact_resnet56", "preact_resnet110"),
+            "preact_resnet164",
+        ),
+        "He, Zhang, Ren, Sun, Identity mappings in deep residual networks, 2016",
+        "ours",
+        dilates=True,
+    ),
+    Family(
         "regnet",
         (
             *("regnet_x_400mf", "regnet_x_800mf", "regnet_x_1_6gf", "regnet_x_3_2gf", "regnet_x_8gf"),
@@ -113,6 +151,13 @@ FAMILIES: tuple[Family, ...] = (
         dilates=True,
     ),
     Family(
+        "rir",
+        ("rir",),
+        "Targ, Almeida, Lyman, Resnet in Resnet: generalizing residual architectures, 2016",
+        "ours",
+        dilates=True,
+    ),
+    Family(
         "shufflenet",
         ("shufflenet_v2_x0_5", "shufflenet_v2_x1_0", "shufflenet_v2_x1_5", "shufflenet_v2_x2_0"),
         "Ma, Zhang, Zheng, Sun, ShuffleNet V2: practical guidelines for efficient CNN architecture design, 2018",
@@ -142,6 +187,13 @@ FAMILIES: tuple[Family, ...] = (
         ("nasnet_large",),
         "Zoph, Vasudevan, Shlens, Le, Learning transferable architectures for scalable image recognition, 2018",
         "timm",
+    ),
+    Family(
+        "wide_resnet",
+        ("wrn_16_8", "wrn_28_10", "wrn_40_4"),
+        "Zagoruyko, Komodakis, Wide residual networks, 2016",
+        "ours",
+        dilates=True,
     ),
     Family("xception", ("xception",), "Chollet, Xception, 2017", "timm", dilates=True),
 )
