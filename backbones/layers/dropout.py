@@ -27,15 +27,20 @@ class DropConnectLinear(nn.Linear):
 
 
 class DropConnectConv2d(nn.Conv2d):
-    """A convolution whose kernels lose each weight with probability `p` in training: see `DropConnectLinear`.
-
-    `conv_options` are `nn.Conv2d`'s: stride, padding, dilation, groups, bias.
-    """
+    """A convolution whose kernels lose each weight with probability `p` in training: see `DropConnectLinear`."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int | tuple[int, int], *, p: float = 0.5, **conv_options
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: int = 0,
+        bias: bool = True,
+        *,
+        p: float = 0.5,
     ) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, **conv_options)
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, bias=bias)
         self.p = p
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:

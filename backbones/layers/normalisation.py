@@ -30,7 +30,7 @@ class LocalContrastNorm(nn.Module):
     noise in flat regions isn't blown up, and at least 1e-4. At the border the map goes on with copies of its edge.
 
     Jarrett, Kavukcuoglu, Ranzato, LeCun, What is the best multi-stage architecture for object recognition?, 2009,
-    section 2.1.
+    section 2.
     """
 
     def __init__(self, kernel_size: int = 9) -> None:

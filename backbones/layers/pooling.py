@@ -136,7 +136,7 @@ class SpectralPool2d(nn.Module):
 
     Fourier transform, crop of the middle `size` of the spectrum, and back, scaled so that a constant map keeps its
     value. Near edges, values may overshoot those of the input. Rippel, Snoek, Adams, Spectral representations for
-    convolutional neural networks, 2015, section 4.1.
+    convolutional neural networks, 2015, section 4.
     """
 
     def __init__(self, size: _Size) -> None:
