@@ -66,6 +66,7 @@ FAMILIES: tuple[Family, ...] = (
         "torchvision",
         dilates=True,
     ),
+    Family("googlenet", ("googlenet",), "Szegedy et al., Going deeper with convolutions, 2015", "ours"),
     Family("googlenet", ("googlenet_bn",), "Szegedy et al., Going deeper with convolutions, 2015", "torchvision"),
     Family(
         "inception_v3",
