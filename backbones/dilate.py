@@ -1,6 +1,6 @@
 """Maps of a higher resolution from the same weights: convolution à trous."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from torch import nn
 
@@ -31,30 +31,49 @@ def dilate(network: nn.Module, layers: Iterable[str], output_stride: int) -> Non
         step = layer_stride(network.get_submodule(path))
         if stride < output_stride:
             stride *= step
-        else:
+        elif dilation * step > 1:
             _dilate_layer(network, path, dilation)
             dilation *= step
 
 
 def _dilate_layer(network: nn.Module, path: str, dilation: int) -> None:
     """Take the stride out of one layer whose input is spread by `dilation`; what follows is spread further."""
-    current = dilation
-    for name, module in list(network.get_submodule(path).named_modules(prefix=path)):
-        if isinstance(module, nn.Conv2d):
-            if max(module.kernel_size) > 1:
-                module.dilation = (current, current)
-                module.padding = (current * int(module.padding[0]), current * int(module.padding[1]))
-            # Not multiplied again by the projection that stands beside a branch with a stride.
-            current = max(current, dilation * _single(module.stride))
-            module.stride = (1, 1)
-        elif isinstance(module, nn.MaxPool2d):
-            network.set_submodule(name, _dense_pool(module, dilation))
+    modules = list(network.get_submodule(path).named_modules(prefix=path))
+    halving, current = _find_halving(module for _, module in modules), dilation
+    for name, module in modules:
+        if not isinstance(module, (nn.Conv2d, nn.MaxPool2d)):
+            continue
+        step = _single(module.stride) if module in halving else 1
+        if isinstance(module, nn.MaxPool2d):
+            network.set_submodule(name, _dense_pool(module, current))
+        else:
+            _spread(module, current)
+        current = max(current, dilation * step)
+
+
+def _find_halving(modules: Iterable[nn.Module]) -> Sequence[nn.Module]:
+    """Those of a layer's modules behind which its map is smaller: not the 1 x 1 projections that stand beside them.
+
+    A projection comes before the branch in some networks (Xception) and must not spread the branch's kernels. But where
+    all strides are on 1 x 1 convolutions (the first ResNet), what follows one in the branch is spread.
+    """
+    strided = [m for m in modules if isinstance(m, (nn.Conv2d, nn.MaxPool2d)) and _single(m.stride) > 1]
+    return [module for module in strided if _single(module.kernel_size) > 1] or strided
+
+
+def _spread(conv: nn.Conv2d, dilation: int) -> None:
+    if max(conv.kernel_size) > 1:
+        conv.dilation = (dilation, dilation)
+        conv.padding = (dilation * int(conv.padding[0]), dilation * int(conv.padding[1]))
+    conv.stride = (1, 1)
 
 
 def _dense_pool(pool: nn.MaxPool2d, dilation: int) -> nn.Module:
-    """The pool at every pixel, not every second; at the right and bottom the map goes on with copies of its edge."""
-    size = _single(pool.kernel_size)
-    assert size == _single(pool.stride) and pool.padding == 0, "only pools that cut the map into tiles are dilated"
+    """The pool at every pixel, not every second; where it has no padding the map goes on with copies of its edge."""
+    size, padding = _single(pool.kernel_size), _single(pool.padding)
+    if size == 2 * padding + 1:
+        return nn.MaxPool2d(size, stride=1, padding=dilation * padding, dilation=dilation)
+    assert size == _single(pool.stride) and padding == 0, "a pool is padded to its middle, or cuts the map into tiles"
     reach = dilation * (size - 1)
     return nn.Sequential(nn.ReplicationPad2d((0, reach, 0, reach)), nn.MaxPool2d(size, stride=1, dilation=dilation))
 

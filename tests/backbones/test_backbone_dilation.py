@@ -1,5 +1,7 @@
 """Dilated networks look at the same pixels with the same weights: their maps contain the plain ones, exactly."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -7,8 +9,9 @@ from torchvision.ops import SqueezeExcitation
 
 from foveal.backbones import create_backbone
 from foveal.backbones.catalogue import FAMILIES
+from foveal.backbones.dilate import dilate
 
-NAMES = [name for family in FAMILIES.values() if family.dilates for name in family.names]
+NAMES = [name for family in FAMILIES if family.dilates for name in family.names]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -51,6 +54,38 @@ def test_dilations_of_resnet50_are_those_of_the_papers():
     assert [layer(f"layer3.{block}.conv2").dilation for block in (0, 1, 5)] == [(1, 1), (2, 2), (2, 2)]
     assert [layer(f"layer4.{block}.conv2").dilation for block in (0, 1, 2)] == [(2, 2), (4, 4), (4, 4)]
     assert layer("layer4.0.downsample.0").stride == (1, 1)
+
+
+def test_projection_in_front_does_not_spread_the_branch_that_it_stands_beside():
+    """Xception's blocks have the projection first and the stride of the branch in a pool at its end."""
+    with torch.device("meta"):
+        layer = create_backbone("xception", output_stride=8).get_submodule
+    assert [layer(f"block3.rep.{i}.conv1").dilation for i in (1, 4)] == [(1, 1), (1, 1)]
+    assert [layer(f"block12.rep.{i}.conv1").dilation for i in (1, 4)] == [(2, 2), (2, 2)]
+    assert layer("conv4.conv1").dilation == (4, 4)
+    pool = layer("block12.rep.6")
+    assert (pool.kernel_size, pool.stride, pool.padding, pool.dilation) == (3, 1, 2, 2)
+    assert layer("block12.skip").stride == (1, 1)
+
+
+def test_strides_on_one_by_one_convolutions_spread_what_follows():
+    """The first ResNet's bottleneck: the stride is on the first 1 x 1, and on the projection beside."""
+    block = nn.ModuleDict({"conv1": nn.Conv2d(4, 4, 1, 2), "conv2": nn.Conv2d(4, 4, 3, padding=1)})
+    block["projection"] = nn.Conv2d(4, 8, 1, 2)
+    network = nn.ModuleDict({"stem": nn.Conv2d(3, 4, 8, 8), "block": block})
+    dilate(network, ["stem", "block"], output_stride=8)
+    assert block["conv2"].dilation == block["conv2"].padding == (2, 2)
+    assert block["conv1"].stride == block["projection"].stride == (1, 1)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (8, 24)])
+def test_padded_pool_becomes_a_dilated_one(size):
+    images = torch.randn(1, 2, *size, generator=torch.Generator().manual_seed(0))
+    plain = nn.Sequential(nn.Conv2d(2, 2, 1, stride=2), nn.MaxPool2d(3, 2, 1), nn.MaxPool2d(3, 2, 1))
+    dilated = copy.deepcopy(plain)
+    dilate(dilated, ["0", "1", "2"], output_stride=2)
+    assert dilated(images).shape[2:] == (size[0] // 2, size[1] // 2)
+    torch.testing.assert_close(dilated(images)[..., ::4, ::4], plain(images))
 
 
 def test_vgg_pools_keep_the_keys():
