@@ -100,17 +100,21 @@ class Backbone(nn.Module):
         self, images: torch.Tensor, layers: Sequence[str]
     ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """The maps of `forward`, and in the same pass the outputs of `layers`, which are keys of `self.layers`."""
-        maps, outputs, x = [], {}, images
         try:
-            for stage in self._stages:
-                for path in stage:
-                    x = self.get_submodule(path)(x)
-                    if path in layers:
-                        outputs[path] = self._map_of(x)
-                maps.append(x)
-        except RuntimeError as error:
+            return self.run(images, layers)
+        except (RuntimeError, AssertionError) as error:
             self._explain(images, error)
             raise
+
+    def run(self, images: torch.Tensor, layers: Sequence[str]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """As `forward_with`, but errors stay torch's."""
+        maps, outputs, x = [], {}, images
+        for stage in self._stages:
+            for path in stage:
+                x = self.get_submodule(path)(x)
+                if path in layers:
+                    outputs[path] = self._map_of(x)
+            maps.append(x)
         return [self._map_of(maps[level]) for level in self._levels], [outputs[path] for path in layers]
 
     def train(self, mode: bool = True) -> Self:
@@ -138,7 +142,7 @@ class Backbone(nn.Module):
             ) from error
         height, width = images.shape[2:]
         smallest = smallest_image(self)
-        if min(height, width) < smallest:
+        if smallest is not None and min(height, width) < smallest:
             raise ValueError(
                 f"The images are {height} x {width} pixels, but this backbone needs {smallest} x {smallest} or more: "
                 "enlarge them, or ask for finer levels."

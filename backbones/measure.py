@@ -5,8 +5,7 @@ Everything is found on the meta device, where a forward pass costs no arithmetic
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
@@ -35,16 +34,22 @@ def measure_layers(module: nn.Module, layers: Sequence[str], layout: Literal["NC
     rows, channels = (2, 1) if layout == "NCHW" else (1, 3)
     training, shapes = module.training, []
     module.eval()
-    for path, output in zip(layers, _outputs(module, layers, _PROBE), strict=True):
-        shape = LayerShape(path, output.shape[channels], 2 ** round(math.log2(_PROBE / output.shape[rows])))
-        shapes.append(shape)
+    x = _blank(module, _PROBE)
+    for path in layers:
+        x = _run_shapeless(module.get_submodule(path), x)
+        shape = (x if isinstance(x, torch.Tensor) else x[0]).shape
+        shapes.append(LayerShape(path, shape[channels], 2 ** round(math.log2(_PROBE / shape[rows]))))
     module.train(training)
     return shapes
 
 
-def smallest_image(backbone: "Backbone") -> int:
-    """The smallest height and width, in pixels, of an image from which `backbone` can make all its maps."""
-    return bisect_left(range(1, _PROBE), True, key=lambda size: _takes(backbone, size)) + 1
+def smallest_image(backbone: "Backbone") -> int | None:
+    """The smallest height and width, in pixels, of an image from which `backbone` can make all its maps.
+
+    None for a network that does not take any larger one (but, say, multiples of 32).
+    """
+    found = bisect_left(range(1, _PROBE), True, key=lambda size: _takes(backbone, size)) + 1
+    return found if all(_takes(backbone, found + more) for more in (1, 2, 3)) else None
 
 
 def receptive_field(backbone: "Backbone") -> list[float]:
@@ -55,13 +60,10 @@ def receptive_field(backbone: "Backbone") -> list[float]:
     (k - 1) d j (Araujo, Norris, Sim, Computing receptive fields of convolutional neural networks, 2019, equation 2).
     Where branches meet, the largest counts.
     """
-    with _evaluating(backbone), _FieldTracker() as tracker:
-        x, fields = _blank(backbone, _PROBE), {}
-        tracker.begin(x)
-        for path in backbone.layers:
-            x = _run_shapeless(backbone.get_submodule(path), x)
-            fields[path] = tracker.field(x if isinstance(x, torch.Tensor) else x[0])
-    return [fields[info.layer] for info in backbone.feature_info()]
+    image = _blank(backbone, _PROBE)
+    with _FieldTracker(image) as tracker:
+        maps = _maps(backbone, image)
+    return [tracker.field(x) for x in maps]
 
 
 def count_parameters(module: nn.Module, *, trainable: bool = False) -> int:
@@ -77,21 +79,9 @@ def count_multiply_adds(backbone: "Backbone", size: int | tuple[int, int] = 224)
 
     One multiplication with its addition counts as one; torch's counter, which this halves, counts two.
     """
-    with _evaluating(backbone), FlopCounterMode(display=False) as counter:
-        _ = list(_outputs(backbone, list(backbone.layers), size))
+    with FlopCounterMode(display=False) as counter:
+        _maps(backbone, _blank(backbone, size))
     return counter.get_total_flops() // 2
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """In evaluation mode, without gradients; as it was afterwards."""
-    training = module.training
-    module.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        module.train(training)
 
 
 def _blank(module: nn.Module, size: int | tuple[int, int]) -> torch.Tensor:
@@ -100,38 +90,45 @@ def _blank(module: nn.Module, size: int | tuple[int, int]) -> torch.Tensor:
     return torch.empty(1, conv.in_channels, height, width, device="meta", dtype=conv.weight.dtype)
 
 
-def _outputs(module: nn.Module, layers: Sequence[str], size: int | tuple[int, int]) -> Iterator[torch.Tensor]:
-    """What each layer gives, as its shape alone."""
-    x = _blank(module, size)
-    for path in layers:
-        x = _run_shapeless(module.get_submodule(path), x)
-        yield x if isinstance(x, torch.Tensor) else x[0]
+def _maps(backbone: "Backbone", image: torch.Tensor) -> list[torch.Tensor]:
+    """What `backbone` gives in evaluation mode, as shapes alone; errors are torch's."""
+    training = backbone.training
+    try:
+        return _run_shapeless(_Raw(backbone).eval(), image)
+    finally:
+        backbone.train(training)
 
 
-def _run_shapeless(layer: nn.Module, x: Any) -> Any:
-    """The output of a layer on the meta device, whatever device its weights are on."""
-    tensors = {**dict(layer.named_parameters()), **dict(layer.named_buffers())}
+class _Raw(nn.Module):
+    def __init__(self, backbone: "Backbone") -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        return self.backbone.run(images, ())[0]
+
+
+def _run_shapeless(module: nn.Module, x: Any) -> Any:
+    """The output of a module on the meta device, whatever device its weights are on."""
+    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     with torch.no_grad():
-        return functional_call(layer, {key: value.to("meta") for key, value in tensors.items()}, (x,))
+        return functional_call(module, {key: value.to("meta") for key, value in tensors.items()}, (x,))
 
 
 def _takes(backbone: "Backbone", size: int) -> bool:
     try:
-        with _evaluating(backbone):
-            return all(output.numel() for output in _outputs(backbone, list(backbone.layers), size))
-    except RuntimeError:
+        return all(x.numel() for x in _maps(backbone, _blank(backbone, size)))
+    except (RuntimeError, ValueError, AssertionError):
         return False
 
 
 class _FieldTracker(TorchDispatchMode):
     """Carries receptive field and distance of cells, each (vertical, horizontal), from operation to operation."""
 
-    def __init__(self) -> None:
+    def __init__(self, image: torch.Tensor) -> None:
         super().__init__()
-        self._found: dict[int, tuple[torch.Tensor, _Field]] = {}  # with the tensor, so that its id stays its own
-
-    def begin(self, image: torch.Tensor) -> None:
-        self._found[id(image)] = (image, _Field((1, 1), (1, 1)))
+        # With the tensors, so that their ids stay their own.
+        self._found: dict[int, tuple[torch.Tensor, _Field]] = {id(image): (image, _Field((1, 1), (1, 1)))}
 
     def field(self, x: torch.Tensor) -> float:
         return max(self._found[id(x)][1].size)

@@ -4,6 +4,7 @@ They run as timm's own extractors (`features_only`), which keep timm's layers un
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -67,9 +68,11 @@ class TimmBackbone(Backbone):
     ) -> None:
         """Build timm's network; the options are those of `create_backbone`."""
         nn.Module.__init__(self)
+        self._name = timm_name(name)
         options: dict[str, Any] = {"in_chans": in_channels}
         options |= {} if output_stride == 32 else {"output_stride": output_stride}
         options |= {} if stochastic_depth is None else {"drop_path_rate": stochastic_depth}
+        options |= _any_size(name)
         with torch.device("meta"):
             stages = _create(name, options).feature_info
         self._layout = "NCHW"
@@ -87,15 +90,9 @@ class TimmBackbone(Backbone):
         self.strides = tuple(info.stride for info in self.feature_info())
         self._frozen = self._freeze(frozen_stages)
 
-    def forward_with(
-        self, images: torch.Tensor, layers: Sequence[str]
-    ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    def run(self, images: torch.Tensor, layers: Sequence[str]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """As in `Backbone`; `layers` may be those that end a level."""
-        try:
-            maps = self.network(self.renormalise(images))
-        except (RuntimeError, AssertionError) as error:
-            self._explain(images, error)
-            raise
+        maps = self.network(self.renormalise(images))
         if getattr(self.network, "output_fmt", "NCHW") == "NHWC":
             maps = [x.permute(0, 3, 1, 2) for x in maps]
         outputs = dict(zip(self.layers, maps, strict=True))
@@ -104,6 +101,11 @@ class TimmBackbone(Backbone):
     def own_key(self, key: str) -> str:
         """The key of this module's `state_dict` for one of timm's, which has the same name with other separators."""
         return self._own_keys.get(_bare(key), key)
+
+    def _explain(self, images: torch.Tensor, error: Exception) -> None:
+        super()._explain(images, error)
+        size = " x ".join(map(str, images.shape[2:]))
+        raise ValueError(f"timm's {self._name} does not take images of {size} pixels ({error}).") from error
 
     @property
     def _own_keys(self) -> dict[str, str]:
@@ -114,7 +116,11 @@ class TimmBackbone(Backbone):
         if count == 0:
             return []
         modules = dict(self.network.named_modules())
-        last = next(path for path in modules if _bare(path) == _bare(self._stages[count - 1][0]))
+        last = next((path for path in modules if _bare(path) == _bare(self._stages[count - 1][0])), None)
+        if last is None:
+            raise ValueError(
+                f"frozen_stages is {count}, but timm's {self._name} can't be frozen by stages: leave it at 0."
+            )
         frozen = []
         for path, module in _until(modules, last):
             for parameter in module.parameters(recurse=False):
@@ -126,7 +132,7 @@ class TimmBackbone(Backbone):
 
 
 def _create(name: str, options: dict[str, Any]) -> Any:
-    """timm's extractor; its own errors become sentences."""
+    """An extractor of timm's; its errors become sentences."""
     timm = require_timm(name)
     if timm_name(name) not in timm.list_models():
         near = get_close_matches(timm_name(name), timm.list_models(), n=3, cutoff=0.5)
@@ -136,6 +142,19 @@ def _create(name: str, options: dict[str, Any]) -> Any:
     except (TypeError, AssertionError, NotImplementedError, RuntimeError, AttributeError) as error:
         given = ", ".join(f"{key}={value}" for key, value in options.items())
         raise ValueError(f"timm can't build {timm_name(name)} with feature maps and {given} ({error}).") from error
+
+
+def _any_size(name: str) -> dict[str, Any]:
+    """The option, if there is one, by which a network made for one size takes others: transformers have it."""
+    timm = require_timm(name)
+    settings = timm.models.get_pretrained_cfg(timm_name(name))
+    if settings is None or not settings.fixed_input_size:
+        return {}
+    for option in ({"dynamic_img_size": True}, {"strict_img_size": False}):
+        with suppress(TypeError), torch.device("meta"):
+            timm.create_model(timm_name(name), **option)
+            return option
+    return {}
 
 
 def _statistics(name: str) -> tuple[Sequence[float], Sequence[float]]:

@@ -21,6 +21,7 @@ from .catalogue import find_family
 
 Weights = dict[str, torch.Tensor]
 
+_TORCHVISION_NAMES = {"googlenet_bn": "googlenet"}  # where torchvision calls them otherwise
 _SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
 
 
@@ -83,10 +84,8 @@ def read_linear_classifier(
 
 
 def published_weights(name: str) -> WeightsEnum:
-    """torchvision's entry of the weights that "imagenet" stands for."""
-    return torchvision.models.get_model_weights(name.removesuffix("_bn") if name == "googlenet_bn" else name)[
-        "IMAGENET1K_V1"
-    ]
+    """The entry of torchvision that "imagenet" stands for."""
+    return torchvision.models.get_model_weights(_TORCHVISION_NAMES.get(name, name))["IMAGENET1K_V1"]
 
 
 def _imagenet(name: str) -> Weights:
@@ -117,8 +116,8 @@ def _imagenet_of_timm(name: str) -> Weights:
             return published_state(name)
     except (OSError, HTTPException, RuntimeError) as error:
         raise WeightsError(
-            f"The weights of timm's {timm_name(name)} could not be downloaded ({_reason(error)}): load them on a machine "
-            "with a network and give weights=PATH."
+            f"The weights of timm's {timm_name(name)} could not be downloaded ({_reason(error)}): download them on a "
+            "machine with a network, and give weights=PATH."
         ) from error
 
 

@@ -124,14 +124,14 @@ class Task(pl.LightningModule):
 
     def forward(self, images: torch.Tensor) -> Any:
         """Raw outputs of the head for `images`: uint8 RGB (N, 3, H, W), or float32 that is already normalised."""
-        if images.dtype == torch.uint8:
-            images = self.normalise(images)
-        return self.head(self.backbone(images))
+        return self.head(self.backbone(self.normalise(images)))
 
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
         """uint8 RGB (N, 3, H, W) to float32 (N, 3 or 1, H, W) of mean 0 and deviation 1 over the images of the
-        preprocessing.
+        preprocessing; float images have been through here, and stay as they are.
         """
+        if images.dtype != torch.uint8:
+            return images
         scaled = images.float().div_(255)
         if self.preprocessing["grey"]:
             scaled = (scaled * self.luma).sum(dim=1, keepdim=True)
