@@ -28,6 +28,18 @@ class Family(NamedTuple):
 FAMILIES: tuple[Family, ...] = (
     Family("alexnet", ("alexnet",), "Krizhevsky, One weird trick for parallelizing CNNs, 2014", "torchvision"),
     Family(
+        "alexnet",
+        ("alexnet_grouped",),
+        "Krizhevsky, Sutskever, Hinton, ImageNet classification with deep convolutional neural networks, 2012",
+        "ours",
+    ),
+    Family(
+        "all_cnn",
+        ("all_cnn_c",),
+        "Springenberg, Dosovitskiy, Brox, Riedmiller, Striving for simplicity: the all convolutional net, 2015",
+        "ours",
+    ),
+    Family(
         "cifar_resnet",
         ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "resnet1202"),
         "He, Zhang, Ren, Sun, Deep residual learning for image recognition, 2016",
@@ -69,6 +81,12 @@ FAMILIES: tuple[Family, ...] = (
     Family("googlenet", ("googlenet",), "Szegedy et al., Going deeper with convolutions, 2015", "ours"),
     Family("googlenet", ("googlenet_bn",), "Szegedy et al., Going deeper with convolutions, 2015", "torchvision"),
     Family(
+        "highway",
+        ("highway11", "highway19", "highway32"),
+        "Srivastava, Greff, Schmidhuber, Training very deep networks, 2015",
+        "ours",
+    ),
+    Family(
         "inception_v3",
         ("inception_v3",),
         "Szegedy, Vanhoucke, Ioffe, Shlens, Wojna, Rethinking the Inception architecture, 2016",
@@ -79,6 +97,18 @@ FAMILIES: tuple[Family, ...] = (
         ("inception_v4", "inception_resnet_v2"),
         "Szegedy, Ioffe, Vanhoucke, Alemi, Inception-v4, Inception-ResNet, 2017",
         "timm",
+    ),
+    Family(
+        "lenet",
+        ("lenet1989",),
+        "LeCun et al., Backpropagation applied to handwritten zip code recognition, 1989",
+        "ours",
+    ),
+    Family(
+        "lenet",
+        ("lenet1990",),
+        "LeCun et al., Handwritten digit recognition with a back-propagation network, 1990",
+        "ours",
     ),
     Family(
         "lenet",
@@ -100,6 +130,7 @@ FAMILIES: tuple[Family, ...] = (
         "ours",
         dilates=True,
     ),
+    Family("nin", ("nin", "nin_cifar"), "Lin, Chen, Yan, Network in network, 2014", "ours"),
     Family(
         "plain",
         ("plain18", "plain20", "plain32", "plain34", "plain44", "plain56"),
@@ -184,6 +215,13 @@ FAMILIES: tuple[Family, ...] = (
         dilates=True,
     ),
     Family(
+        "vgg",
+        ("vgg11_lrn", "vgg16_c"),
+        "Simonyan, Zisserman, Very deep convolutional networks for large-scale image recognition, 2015",
+        "ours",
+        dilates=True,
+    ),
+    Family(
         "timm_networks",
         ("nasnet_large",),
         "Zoph, Vasudevan, Shlens, Le, Learning transferable architectures for scalable image recognition, 2018",
@@ -197,6 +235,7 @@ FAMILIES: tuple[Family, ...] = (
         dilates=True,
     ),
     Family("xception", ("xception",), "Chollet, Xception, 2017", "timm", dilates=True),
+    Family("zfnet", ("zfnet",), "Zeiler, Fergus, Visualizing and understanding convolutional networks, 2014", "ours"),
 )
 
 
