@@ -1,5 +1,6 @@
 """Maps of a higher resolution from the same weights: convolution à trous."""
 
+import math
 from collections.abc import Iterable, Sequence
 
 from torch import nn
@@ -71,11 +72,13 @@ def _spread(conv: nn.Conv2d, dilation: int) -> None:
 def _dense_pool(pool: nn.MaxPool2d, dilation: int) -> nn.Module:
     """The pool at every pixel, not every second; where it has no padding the map goes on with copies of its edge."""
     size, padding = _single(pool.kernel_size), _single(pool.padding)
-    if size == 2 * padding + 1:
-        return nn.MaxPool2d(size, stride=1, padding=dilation * padding, dilation=dilation)
-    assert size == _single(pool.stride) and padding == 0, "a pool is padded to its middle, or cuts the map into tiles"
     reach = dilation * (size - 1)
-    return nn.Sequential(nn.ReplicationPad2d((0, reach, 0, reach)), nn.MaxPool2d(size, stride=1, dilation=dilation))
+    if size == 2 * padding + 1:
+        pad = nn.ConstantPad2d(reach // 2, -math.inf)  # as the pool itself pads, but torch allows it half a kernel only
+    else:
+        assert size == _single(pool.stride) and padding == 0, "a pool is padded to its middle, or cuts a map into tiles"
+        pad = nn.ReplicationPad2d((0, reach, 0, reach))
+    return nn.Sequential(pad, nn.MaxPool2d(size, stride=1, dilation=dilation))
 
 
 def _single(value: int | tuple[int, ...]) -> int:

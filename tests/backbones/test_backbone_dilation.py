@@ -63,8 +63,9 @@ def test_projection_in_front_does_not_spread_the_branch_that_it_stands_beside():
     assert [layer(f"block3.rep.{i}.conv1").dilation for i in (1, 4)] == [(1, 1), (1, 1)]
     assert [layer(f"block12.rep.{i}.conv1").dilation for i in (1, 4)] == [(2, 2), (2, 2)]
     assert layer("conv4.conv1").dilation == (4, 4)
-    pool = layer("block12.rep.6")
-    assert (pool.kernel_size, pool.stride, pool.padding, pool.dilation) == (3, 1, 2, 2)
+    pad, pool = layer("block12.rep.6")
+    assert pad.padding == (2, 2, 2, 2)
+    assert (pool.kernel_size, pool.stride, pool.dilation) == (3, 1, 2)
     assert layer("block12.skip").stride == (1, 1)
 
 
