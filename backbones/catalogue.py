@@ -46,6 +46,7 @@ FAMILIES: tuple[Family, ...] = (
         "ours",
         dilates=True,
     ),
+    Family("bn_inception", ("bn_inception",), "Ioffe, Szegedy, Batch normalization, 2015", "ours"),
     Family(
         "convnext",
         ("convnext_tiny", "convnext_small", "convnext_base", "convnext_large"),
@@ -84,6 +85,12 @@ FAMILIES: tuple[Family, ...] = (
         "highway",
         ("highway11", "highway19", "highway32"),
         "Srivastava, Greff, Schmidhuber, Training very deep networks, 2015",
+        "ours",
+    ),
+    Family(
+        "inception_resnet_v1",
+        ("inception_resnet_v1",),
+        "Szegedy, Ioffe, Vanhoucke, Alemi, Inception-v4, Inception-ResNet, 2017",
         "ours",
     ),
     Family(

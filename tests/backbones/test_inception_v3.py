@@ -6,7 +6,7 @@ import torchvision
 from torch import nn
 
 from foveal.backbones import create_backbone
-from foveal.backbones.measure import count_parameters
+from foveal.backbones.measure import count_parameters, receptive_field
 
 CLASSIFIER = 2048 * 1000 + 1000
 
@@ -28,6 +28,11 @@ def test_stages(shapeless):
     assert (shapeless.channels, shapeless.strides) == ((64, 192, 288, 768, 2048), (2, 4, 8, 16, 32))
     maps = shapeless(torch.empty(1, 3, 299, 299, device="meta"))
     assert [tuple(m.shape[2:]) for m in maps] == [(147, 147), (71, 71), (35, 35), (17, 17), (8, 8)]
+
+
+def test_receptive_field(shapeless):
+    """1311 pixels: Araujo, Norris, Sim, Computing receptive fields of convolutional neural networks, 2019, table."""
+    assert receptive_field(shapeless)[-1] == 1311
 
 
 def test_long_kernels_stand_where_maps_have_12_to_20_pixels(shapeless):

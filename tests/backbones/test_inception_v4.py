@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from foveal.backbones import Backbone, create_backbone
 from foveal.backbones.layers import Renormalise
-from foveal.backbones.measure import count_parameters
+from foveal.backbones.measure import count_parameters, receptive_field
 
 CLASSIFIER = 1536 * 1000 + 1000
 
@@ -34,6 +34,12 @@ def test_stages_and_auxiliary_classifier(name, channels):
     maps, (read,) = backbone.forward_with(torch.empty(1, 3, 299, 299, device="meta"), backbone.auxiliary)
     assert [m.shape[3] for m in maps] == [147, 71, 35, 17, 8]
     assert read.shape == maps[3].shape
+
+
+@pytest.mark.parametrize(("name", "field"), [("inception_v4", 2071), ("inception_resnet_v2", 3039)])
+def test_receptive_field(name, field):
+    """Araujo, Norris, Sim, Computing receptive fields of convolutional neural networks, 2019, has a table of them."""
+    assert receptive_field(shapeless(name))[-1] == field
 
 
 def additions(name: str) -> int:
