@@ -43,11 +43,23 @@ def _grouped(in_channels: int) -> Network:
         "pool5": _pool(),
     }
     for path, layer in layers.items():
-        if isinstance(layer, nn.Conv2d) and layer.bias is not None:
-            # Section 5: biases of 1 give these ReLUs positive inputs from the start.
-            nn.init.constant_(layer.bias, 1 if path in ("conv2", "conv4", "conv5") else 0)
-            nn.init.normal_(layer.weight, std=0.01)
+        if isinstance(layer, nn.Conv2d):
+            _initialise(layer, path)
     return Network(nn.Sequential(OrderedDict(layers)), list(layers))
+
+
+def _initialise(conv: nn.Conv2d, path: str) -> None:
+    """Section 5: N(0, 0.01), and biases of 1 where they give ReLUs positive inputs from the start.
+
+    But conv1 begins after He et al., 2015, because the paper's pixels go up to 255 and here images have variance 1:
+    with 0.01 the network would begin as a constant, from which stochastic gradient descent hardly moves.
+    """
+    assert conv.bias is not None
+    nn.init.constant_(conv.bias, 1 if path in ("conv2", "conv4", "conv5") else 0)
+    if path == "conv1":
+        nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+    else:
+        nn.init.normal_(conv.weight, std=0.01)
 
 
 def _pool() -> nn.MaxPool2d:

@@ -145,3 +145,11 @@ def test_modern_lenet():
     assert parameters(modern.get_submodule("c3")) == 2_416
     assert list(shapes(modern, 32).values())[-1] == (84, 1, 1)
     assert (modern.channels, modern.strides) == ((6, 16, 84), (1, 2, 4))
+
+
+@pytest.mark.parametrize(("size", "features", "total"), [(28, 256, 44_330), (32, 400, 61_610)])
+def test_a_first_kernel_of_3_makes_another_network(size, features, total):
+    """Some listings of LeNet-5 have it; `lenet5_modern` with ten classes has 61,706 parameters instead."""
+    convolutional = nn.Sequential(nn.Conv2d(1, 6, 3), nn.AvgPool2d(2), nn.Conv2d(6, 16, 5), nn.AvgPool2d(2))
+    assert convolutional(torch.zeros(1, 1, size, size)).numel() == features
+    assert parameters(convolutional) + (features + 1) * 120 + (120 + 1) * 84 + (84 + 1) * 10 == total

@@ -50,6 +50,16 @@ def test_levels(name):
     assert backbone.strides == (1, 2, 4, 8, 16, 32)
 
 
+def test_after_the_five_pools():
+    backbone = shapeless("vgg16")
+    pools = [path for path in backbone.layers if isinstance(backbone.get_submodule(path), nn.MaxPool2d)]
+    outputs = backbone.forward_with(torch.empty(1, 3, 224, 224, device="meta"), pools)[1]
+    assert [tuple(output.shape[1:]) for output in outputs] == [
+        *((64, 112, 112), (128, 56, 56), (256, 28, 28), (512, 14, 14), (512, 7, 7))
+    ]
+    assert outputs[-1].numel() == 25_088
+
+
 def test_size_on_disk_and_share_of_the_classifier():
     for name, megabytes, mebibytes, share in (("vgg16", 553.4, 527.8, 0.894), ("vgg19", 574.7, 548.0, 0.861)):
         total = parameters(name) + CLASSIFIER
