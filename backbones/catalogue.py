@@ -157,6 +157,12 @@ FAMILIES: tuple[Family, ...] = (
         dilates=True,
     ),
     Family(
+        "nasnet",
+        ("nasnet_mobile",),
+        "Zoph, Vasudevan, Shlens, Le, Learning transferable architectures for scalable image recognition, 2018",
+        "ours",
+    ),
+    Family(
         "regnet",
         (
             *("regnet_x_400mf", "regnet_x_800mf", "regnet_x_1_6gf", "regnet_x_3_2gf", "regnet_x_8gf"),

@@ -27,6 +27,8 @@ def dilate(network: nn.Module, layers: Iterable[str], output_stride: int) -> Non
     Chen, Papandreou, Kokkinos, Murphy, Yuille, DeepLab, 2017, section 3.1; Yu, Koltun, Multi-scale context aggregation
     by dilated convolutions, 2016.
     """
+    if output_stride == 32:
+        return  # no network here is coarser
     stride, dilation = 1, 1
     for path in layers:
         step = layer_stride(network.get_submodule(path))
