@@ -83,10 +83,11 @@ def test_parameters():
     assert count("highway11") == plain + gated + 2 * (64 * 64 + 64) + (64 + 1) * 10
 
 
-def test_gates_begin_nearly_shut():
-    gates = [m.gate for m in make("highway19").modules() if isinstance(m, HighwayConv2d)]
-    assert all(set(gate.bias.tolist()) == {-2.0} for gate in gates)
-    assert torch.sigmoid(torch.tensor(-2.0)).item() == pytest.approx(0.119, abs=5e-4)
+@pytest.mark.parametrize(("name", "bias", "share"), [("highway19", -2, 0.119), ("highway32", -3, 0.047)])
+def test_gates_begin_nearly_shut(name, bias, share):
+    gates = [m.gate for m in make(name).modules() if isinstance(m, HighwayConv2d)]
+    assert all(set(gate.bias.tolist()) == {bias} for gate in gates)
+    assert torch.sigmoid(torch.tensor(float(bias))).item() == pytest.approx(share, abs=5e-4)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -97,7 +98,7 @@ def test_levels(name):
     assert [tuple(m.shape[1:]) for m in maps] == [
         (channels, side, side) for channels, side in zip(backbone.channels, (32, 16, 8), strict=True)
     ]
-    assert all(0.1 < m.square().mean().sqrt().item() < 10 for m in maps)  # the signal neither fades nor grows
+    assert all(0.3 < m.square().mean().sqrt().item() < 3 for m in maps)  # the signal neither fades nor grows
 
 
 @pytest.mark.parametrize("size", [(32, 32), (17, 30)])
