@@ -7,10 +7,12 @@ layer stands instead (section 2.1). Depths of 11, 19 and 32 layers for CIFAR (ta
 et al. (2015), of 11 and 19 layers, and a thinner, deeper one; fully convolutional, with a layer of 1 x 1 kernels
 before the mean over the map.
 
-The paper leaves open, and it is chosen here: the bias (it names -1 and -3 as examples), -2, but -3 in 32 layers, through
-which -2 lets the signal fade to a quarter; the widths of `highway32`, which give the parameters that the paper reports
-(1.25 million); max pools of 2 x 2, after the FitNets, and their widths in ReLU layers, where they had maxout; weights
-after He et al., 2015. Nothing is normalised.
+The paper leaves open, and it is chosen here:
+
+- the biases: -2 (it names -1 and -3 as examples), but -3 in 32 layers, where -2 lets the signal fade to a quarter;
+- the widths of `highway32`, which give the parameters that the paper reports, 1.25 million;
+- in the others those of the FitNets, whose maxout units are ReLUs here, and their max pools of 2 x 2;
+- the initial weights: He et al., 2015. Nothing is normalised.
 
 Read 32 x 32. Levels: strides 1, 2, 4.
 """
