@@ -1,6 +1,7 @@
 """Pre-activation ResNet: He, Zhang, Ren, Sun, Identity mappings in deep residual networks, 2016."""
 
 import pytest
+import timm
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -57,6 +58,28 @@ def test_parameters_of_the_deep_ones_for_small_images():
     for name, channels in (("preact_resnet110", 64), ("preact_resnet164", 256)):
         assert (count_parameters(shapeless(name)) + channels * 10 + 10) / 1e6 == pytest.approx(1.7, abs=0.05)
     assert shapeless("preact_resnet164").channels == (64, 128, 256)
+
+
+def test_the_last_map_is_that_of_timm():
+    # There batch norm and ReLU come behind the first pool: the same, as long as the norm's scale is positive.
+    reference, backbone = timm.create_model("resnetv2_50").eval(), create_backbone("preact_resnet50").eval()
+    for module in reference.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+            nn.init.normal_(module.running_mean, std=0.1)
+    for ours, theirs in zip(weighted_layers(backbone), weighted_layers(reference), strict=True):
+        ours.load_state_dict(theirs.state_dict())
+    images = torch.randn(2, 3, 65, 97)
+    with torch.no_grad():
+        torch.testing.assert_close(backbone(images)[-1], reference.forward_features(images))
+
+
+def weighted_layers(network: nn.Module) -> list[nn.Module]:
+    """Convolutions and batch norms in the order of execution, but the projections last."""
+    found = [(key, m) for key, m in network.named_modules() if isinstance(m, nn.Conv2d | nn.BatchNorm2d)]
+    found = [(key, m) for key, m in found if not key.startswith("head.")]
+    return [m for _, m in sorted(found, key=lambda pair: "projection" in pair[0] or "downsample" in pair[0])]
 
 
 @pytest.mark.parametrize("name", ["preact_resnet18", "preact_resnet50", "preact_resnet20", "preact_resnet164"])

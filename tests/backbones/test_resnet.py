@@ -101,6 +101,37 @@ def test_a_projection_stands_exactly_where_the_shape_changes(name):
     assert sum(block.downsample is not None for block in blocks) == (3 if name in ("resnet18", "resnet34") else 4)
 
 
+@pytest.mark.parametrize(("name", "without"), [("resnet18", 5), ("resnet50", 12)])
+def test_blocks_without_branch_and_projection_are_the_identity(name, without):
+    blocks = [m for m in create_backbone(name).eval().modules() if isinstance(m, resnet.BasicBlock | resnet.Bottleneck)]
+    blocks = [block for block in blocks if block.downsample is None]
+    assert len(blocks) == without
+    for block in blocks:
+        nn.init.zeros_(block.bn2.weight if name == "resnet18" else block.bn3.weight)
+        x = torch.rand(1, block.conv1.in_channels, 4, 5)
+        torch.testing.assert_close(block(x), x, rtol=0, atol=0)
+
+
+def test_the_pool_of_the_stem():
+    backbone = shapeless("resnet50")
+    _, (pooled,) = backbone.forward_with(torch.empty(1, 3, 224, 224, device="meta"), ["maxpool"])
+    assert pooled.shape == (1, 64, 56, 56)
+
+
+def test_depths_in_layers_with_weights():
+    depth = {
+        # Without projections; AlexNet and VGG have three fully connected layers behind their convolutions, ResNet one.
+        "alexnet": len(convolutions(shapeless("alexnet"))) + 3,
+        "vgg16": len(convolutions(shapeless("vgg16"))) + 3,
+        "vgg19": len(convolutions(shapeless("vgg19"))) + 3,
+        "resnet50": len(convolutions(shapeless("resnet50"))) - 4 + 1,
+        "resnet101": len(convolutions(shapeless("resnet101"))) - 4 + 1,
+        "resnet152": len(convolutions(shapeless("resnet152"))) - 4 + 1,
+    }
+    assert [depth["resnet152"] / depth[other] for other in ("alexnet", "vgg19", "vgg16")] == [19, 8, 9.5]
+    assert depth["resnet101"] - depth["resnet50"] == 17 * 3 == 51
+
+
 def test_gradient_has_the_additive_path_of_the_shortcut():
     # Where nothing is rectified, the block is F(x) + x and its gradient dF/dx + 1.
     block = create_backbone("resnet18", levels=(1,)).get_submodule("layer1.1").double().eval()
