@@ -113,7 +113,7 @@ class Backbone(nn.Module):
             for path in stage:
                 x = self.get_submodule(path)(x)
                 if path in layers:
-                    outputs[path] = self._map_of(x)
+                    outputs[path] = self._map_of(x).clone()  # the next layer may change it in place
             maps.append(x)
         return [self._map_of(maps[level]) for level in self._levels], [outputs[path] for path in layers]
 

@@ -41,7 +41,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         "cifar_resnet",
-        ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "resnet1202"),
+        ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110"),
         "He, Zhang, Ren, Sun, Deep residual learning for image recognition, 2016",
         "ours",
         dilates=True,
@@ -280,7 +280,7 @@ def find_family(name: str) -> Family:
         return Family(plugins()[name].value, (name,), f"from {plugins()[name].value}", "plugin")
     known = list_backbones()
     near = get_close_matches(name, known, n=3, cutoff=0.5)
-    offer = f"the nearest are {', '.join(near)}" if near else f"there are {', '.join(known)}"
+    offer = f"the nearest are {', '.join(near)}" if near else f"list_backbones() names the {len(known)} there are"
     raise UnknownBackboneError(f"There is no backbone '{name}'; {offer}.")
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torchvision.models import resnet
 
 from .backbone import Network
-from .layers.initialise import initialise_convolutions
+from .layers.initialise import initialise_for_relu
 from .resnet import BasicBlock, list_blocks
 
 WIDTHS = (16, 32, 64)
@@ -50,5 +50,5 @@ def build_cifar_network(block: type[resnet.BasicBlock], count: int, in_channels:
         shortcut = PaddedShortcut(before, width, stride) if stride > 1 else None
         blocks = [block(before, width, stride, shortcut), *(block(width, width) for _ in range(count - 1))]
         network.add_module(f"layer{number}", nn.Sequential(*blocks))
-    initialise_convolutions(network)
+    initialise_for_relu(network, "fan_out")
     return Network(network, ["conv1", "bn1", "relu", *list_blocks(network)])

@@ -11,7 +11,7 @@ from torchvision.ops import Conv2dNormActivation
 
 from .backbone import Network
 from .layers import DepthwiseSeparableConv2d
-from .layers.initialise import initialise_convolutions
+from .layers.initialise import initialise_for_relu
 
 # Output channels at width 1 of the first convolution and of each separable one, and where the resolution halves.
 _CHANNELS = (32, 64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
@@ -27,7 +27,7 @@ def build(name: str, in_channels: int) -> Network:
         features.append(_separable(before, after, stride))
     network = nn.Sequential()
     network.add_module("features", features)
-    initialise_convolutions(network)
+    initialise_for_relu(network, "fan_out")
     return Network(network, [f"features.{index}" for index in range(len(features))])
 
 

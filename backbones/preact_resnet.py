@@ -18,7 +18,7 @@ from torch import nn
 from torchvision.ops import StochasticDepth
 
 from .backbone import Network
-from .layers.initialise import initialise_convolutions
+from .layers.initialise import initialise_for_relu
 from .resnet import list_blocks
 
 
@@ -107,7 +107,7 @@ def build_stages(
     paths = [*stem, *list_blocks(network), "final_bn", "final_relu"]
     for path, layer in zip(paths[-2:], _activation(channels[-1]), strict=True):
         network.add_module(path, layer)
-    initialise_convolutions(network)
+    initialise_for_relu(network, "fan_out")
     return Network(network, paths)
 
 

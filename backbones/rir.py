@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
 
 from .backbone import Network
-from .layers.initialise import initialise_convolutions
+from .layers.initialise import initialise_for_relu
 from .resnet import list_blocks
 
 _BLOCKS, _WIDTHS = (2, 3, 3), (96, 192, 384)
@@ -72,7 +72,7 @@ def build(name: str, in_channels: int) -> Network:
         first = RirBlock(before, width, 1 if before == width else 2)
         others = (RirBlock(width, width, 1) for _ in range(_BLOCKS[number - 1] - 1))
         network.add_module(f"layer{number}", nn.Sequential(first, *others))
-    initialise_convolutions(network)
+    initialise_for_relu(network, "fan_out")
     return Network(network, ["conv1", "bn1", "relu", *list_blocks(network)])
 
 

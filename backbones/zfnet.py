@@ -14,8 +14,8 @@ from collections import OrderedDict
 from torch import nn
 
 from .backbone import Network
-from .initialise import initialise_for_relu
 from .layers import LocalResponseNorm
+from .layers.initialise import initialise_for_relu
 
 
 def build(name: str, in_channels: int) -> Network:

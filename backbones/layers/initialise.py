@@ -1,15 +1,18 @@
-"""The start of networks with ReLUs."""
+"""The start of networks with ReLUs, where their papers leave it open, or follow He et al."""
+
+from typing import Literal
 
 from torch import nn
 
 
-def initialise_convolutions(network: nn.Module) -> None:
-    """Normal weights of variance 2 / (outputs k²): the gradient keeps its size from layer to layer; biases 0.
+def initialise_for_relu(network: nn.Module, mode: Literal["fan_in", "fan_out"] = "fan_in") -> None:
+    """Draw the weights of every convolution anew; biases are 0.
 
-    He, Zhang, Ren, Sun, Delving deep into rectifiers, 2015, equation 14.
+    Normal, of variance 2 / (inputs of a unit), so that the signal keeps its strength from ReLU to ReLU (He, Zhang, Ren,
+    Sun, Delving deep into rectifiers, 2015, equation 10); with `fan_out` the gradient does (equation 14).
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.kaiming_normal_(module.weight, mode=mode, nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)

@@ -251,16 +251,23 @@ def test_linear_classifier_is_found(tmp_path):
     for name, key in (("resnet18", "fc"), ("mobilenet_v2", "classifier.1")):
         weights = state(published(name))
         torch.save(weights, tmp_path / "one.pth")
-        weight, bias = read_linear_classifier(tmp_path / "one.pth", name)
+        weight, bias = read_linear_classifier(tmp_path / "one.pth", name, create_backbone(name))
         assert torch.equal(weight, weights[f"{key}.weight"]) and torch.equal(bias, weights[f"{key}.bias"])
         assert weight.shape == (1000, create_backbone(name).channels[-1])
 
 
 def test_no_classifier_or_several_are_none(tmp_path):
     torch.save(state(published("mobilenet_v3_small")), tmp_path / "two.pth")
-    assert read_linear_classifier(tmp_path / "two.pth", "mobilenet_v3_small") is None
-    torch.save(create_backbone("resnet18").state_dict(), tmp_path / "none.pth")
-    assert read_linear_classifier(tmp_path / "none.pth", "resnet18") is None
+    assert (
+        read_linear_classifier(tmp_path / "two.pth", "mobilenet_v3_small", create_backbone("mobilenet_v3_small"))
+        is None
+    )
+    # ConvNeXt normalises between pooling and its linear layer.
+    torch.save(torchvision.models.get_model("convnext_tiny").state_dict(), tmp_path / "norm.pth")
+    assert read_linear_classifier(tmp_path / "norm.pth", "convnext_tiny", create_backbone("convnext_tiny")) is None
+    backbone = create_backbone("resnet18")
+    torch.save(backbone.state_dict(), tmp_path / "none.pth")
+    assert read_linear_classifier(tmp_path / "none.pth", "resnet18", backbone) is None
 
 
 def test_imagenet_offline_says_which_file_is_wanted_where(tmp_path, monkeypatch):
@@ -296,7 +303,7 @@ def test_imagenet_checks_the_hash_and_reads_only_weights(tmp_path, monkeypatch, 
     assert capsys.readouterr().out == ""
 
     seen.clear()
-    weight, _ = read_linear_classifier("imagenet", "resnet18")
+    weight, _ = read_linear_classifier("imagenet", "resnet18", backbone)
     assert torch.equal(weight, weights["fc.weight"])
     assert seen == {}  # kept in the cache
 

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from foveal.backbones import count_parameters, create_backbone
-from foveal.backbones.cifar_resnet import PaddedShortcut
+from foveal.backbones.cifar_resnet import PaddedShortcut, build_cifar_network
+from foveal.backbones.resnet import BasicBlock
 
 # With a classifier of 10 classes; the paper gives 0.27, 0.46, 0.66, 0.85, 1.7 and 19.4 million (table 6).
 TOTALS = {
@@ -14,7 +15,6 @@ TOTALS = {
     "resnet44": 658_586,
     "resnet56": 853_018,
     "resnet110": 1_727_962,
-    "resnet1202": 19_421_274,
 }
 
 
@@ -26,6 +26,12 @@ def test_parameters_and_depth(name):
     weighted = [module for module in backbone.modules() if isinstance(module, nn.Conv2d)]
     assert len(weighted) + 1 == int(name.removeprefix("resnet"))
     assert (backbone.channels, backbone.strides) == ((16, 32, 64), (1, 2, 4))
+
+
+def test_the_deepest_network_of_the_paper():
+    with torch.device("meta"):
+        network = build_cifar_network(BasicBlock, (1202 - 2) // 6, in_channels=3).module
+    assert count_parameters(network) + 64 * 10 + 10 == 19_421_274
 
 
 def test_maps():
