@@ -13,6 +13,27 @@ from typing import Literal, NamedTuple
 GROUP = "foveal.backbones"  # of the entry points by which other packages add networks
 TIMM = "timm/"  # any network of timm that gives feature maps, as timm/NAME
 
+# What `vary_layers` can put in place of a network's own: the keys of ACTIVATIONS, NORMS and POOLINGS in `layers/`.
+Activation = Literal[
+    "relu",
+    "relu6",
+    "leaky_relu",
+    "prelu",
+    "rrelu",
+    "elu",
+    "selu",
+    "gelu",
+    "silu",
+    "hardswish",
+    "mish",
+    "softplus",
+    "sigmoid",
+    "tanh",
+    "scaled_tanh",
+]
+Norm = Literal["batch", "instance", "group", "none"]
+Pooling = Literal["max", "average", "lp", "mixed", "stochastic"]
+
 
 class Family(NamedTuple):
     """Networks that one module of this package builds."""

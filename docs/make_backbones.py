@@ -7,6 +7,7 @@ Run it after adding or changing a network. A few minutes; downloads nothing. Wha
 """
 
 import csv
+import re
 from itertools import groupby
 from pathlib import Path
 
@@ -62,10 +63,14 @@ def write_figures(found: dict[str, Figures]) -> None:
 def page(found: dict[str, Figures]) -> str:
     """The page of the documentation: its introduction as it is, and the tables anew."""
     parts = [PAGE.read_text().split(MARK)[0] + MARK]
-    for paper, families in groupby(sorted(FAMILIES, key=lambda f: (f.paper, f.source)), key=lambda f: f.paper):
+    for paper, families in groupby(sorted(FAMILIES, key=_year), key=lambda family: family.paper):
         rows = [_row(name, family, found[name]) for family in families for name in family.names]
         parts.append("\n".join([f"## {paper}", "", *_HEAD, *rows]))
     return "\n\n".join(parts) + "\n"
+
+
+def _year(family: Family) -> tuple[str, str, str]:
+    return re.findall(r"\d{4}", family.paper)[-1], family.paper, family.source
 
 
 _HEAD = (

@@ -1,18 +1,31 @@
 """Backbones for tasks: the door of `backbones/`, with its errors turned into the ones that carry an exit code."""
 
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..backbones import Backbone, WeightsError, create_backbone
+from ..backbones import Backbone, WeightsError, create_backbone, vary_layers
 from ..core.errors import ModelFileError, UsageError
 
 
-def build_backbone(name: str, *, weights: str | None, **options: Any) -> Backbone:
+@dataclass(frozen=True)
+class Variation:
+    """What `vary_layers` is to put in place of the network's own layers."""
+
+    activation: str | None = None
+    norm: str | None = None
+    pooling: str | None = None
+
+
+def build_backbone(name: str, *, weights: str | None, variation: Variation | None = None, **options: Any) -> Backbone:
     """`create_backbone`, with its options, for a recipe.
 
     Raises UsageError for a wrong name or number, ModelFileError for a file of weights.
     """
     try:
-        return create_backbone(name, weights=weights, **options)
+        backbone = create_backbone(name, weights=weights, **options)
+        if variation is not None and any(asdict(variation).values()):
+            vary_layers(backbone, **asdict(variation))
+        return backbone
     except WeightsError as error:
         raise ModelFileError(str(error)) from error
     except ValueError as error:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ...backbones.catalogue import Activation, Norm, Pooling
 from .. import Demo
 
 
@@ -45,6 +46,9 @@ class ClassificationOptions:
         dropout: share of features that a training step leaves out before the linear layer.
         stochastic_depth: rate at which a training step leaves out the last residual branch, earlier ones less; null for
         what the network has of itself.
+        activation: relu, prelu, elu, ... in place of the network's ReLUs; null for its own.
+        norm: batch, instance, group or none in place of its batch norms; null for its own.
+        pooling: max, average, lp, mixed or stochastic in place of its max pools; null for its own.
         auxiliary: weight of each auxiliary classifier's loss, for networks that have such (googlenet, inception_v3);
         0 leaves them out.
         loss: the loss.
@@ -57,6 +61,9 @@ class ClassificationOptions:
     head: Literal["linear"] = "linear"
     dropout: float = 0.0
     stochastic_depth: float | None = None
+    activation: Activation | None = None
+    norm: Norm | None = None
+    pooling: Pooling | None = None
     auxiliary: float = 0.3
     loss: LossOptions = field(default_factory=LossOptions)
     mix: MixOptions = field(default_factory=MixOptions)

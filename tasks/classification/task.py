@@ -17,7 +17,7 @@ from ...core.plots import draw_caption, plot_confusion
 from ...core.task import Task
 from ...core.transforms import Transform
 from ...core.types import Batch, Prediction, Preprocessing
-from ..build import build_backbone
+from ..build import Variation, build_backbone
 from .heads import HEADS, AuxiliaryHead
 from .losses import balanced_class_weights, cross_entropy
 from .metrics import ClassificationMetrics, per_class_accuracy
@@ -53,6 +53,7 @@ class ClassificationTask(Task):
             in_channels=1 if preprocessing["grey"] else 3,
             frozen_stages=options.frozen_stages,
             stochastic_depth=options.stochastic_depth,
+            variation=Variation(options.activation, options.norm, options.pooling),
         )
         if len(class_names) < 2:
             held = ", ".join(class_names) or "none"
