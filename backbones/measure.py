@@ -49,7 +49,7 @@ def smallest_image(backbone: "Backbone") -> int | None:
     None for a network that does not take any larger one (but, say, multiples of 32).
     """
     found = bisect_left(range(1, _PROBE), True, key=lambda size: _takes(backbone, size)) + 1
-    return found if all(_takes(backbone, found + more) for more in (1, 2, 3)) else None
+    return found if all(_takes(backbone, found + more) for more in (1, 2, 3, 5, 8, 13)) else None
 
 
 def receptive_field(backbone: "Backbone") -> list[float]:

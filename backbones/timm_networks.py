@@ -99,8 +99,11 @@ class TimmBackbone(Backbone):
         return [maps[level] for level in self._levels], [outputs[path] for path in layers]
 
     def own_key(self, key: str) -> str:
-        """The key of this module's `state_dict` for one of timm's, which has the same name with other separators."""
-        return self._own_keys.get(_bare(key), key)
+        """The key of this module's `state_dict` for one of timm's, which has the same name with other separators.
+
+        Bare, without separators, where this module has none such.
+        """
+        return self._own_keys.get(_bare(key), _bare(key))
 
     def _explain(self, images: torch.Tensor, error: Exception) -> None:
         super()._explain(images, error)

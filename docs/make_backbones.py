@@ -27,13 +27,15 @@ def measure(name: str) -> Figures:
     """All that the table says about one backbone."""
     with torch.device("meta"):
         backbone = create_backbone(name)
+    smallest = smallest_image(backbone)
+    assert smallest is not None, f"{name} must take every size from some size on"
     weights, licence = describe_weights(name)
     return Figures(
         parameters=count_parameters(backbone),
         multiply_adds=count_multiply_adds(backbone, 224),
         strides=backbone.strides,
         channels=backbone.channels,
-        smallest_image=smallest_image(backbone),
+        smallest_image=smallest,
         weights=weights,
         licence=licence,
     )

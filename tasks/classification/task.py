@@ -36,6 +36,7 @@ class ClassificationTask(Task):
     metric = "top1"
     OPTIONS = ClassificationOptions
 
+    backbone: Backbone
     class_weights: torch.Tensor
 
     def __init__(
