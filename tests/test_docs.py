@@ -56,6 +56,14 @@ def test_every_command_runs(name, workplace, digits_run):
         subprocess.run([sys.executable, "-c", block], cwd=workplace, check=True, capture_output=True)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
+def test_every_example_runs(example, tmp_path):
+    done = subprocess.run([sys.executable, str(example)], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert float(re.findall(r"([\d.]+)%", done.stdout)[-1]) > 85  # of unseen digits are right
+
+
 def test_ci_runs_the_test_command_of_the_readme():
     test = next(command for command in commands(ROOT / "README.md") if command.startswith("pytest"))
     assert test in (ROOT / ".ci" / "run").read_text().splitlines()
