@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from .backbone import Backbone, FeatureInfo, Network
     from .catalogue import UnknownBackboneError, list_backbones
     from .create import create_backbone
-    from .measure import count_multiply_adds, count_parameters, receptive_field, smallest_image
+    from .measure import count_multiply_adds, count_parameters, receptive_field
+    from .probe import smallest_image
     from .pyramid import FeaturePyramid
     from .vary import vary_layers
     from .weights import WeightsError
@@ -44,7 +45,7 @@ _HOMES = {
     "create_backbone": ".create",
     "list_backbones": ".catalogue",
     "receptive_field": ".measure",
-    "smallest_image": ".measure",
+    "smallest_image": ".probe",
     "vary_layers": ".vary",
 }
 

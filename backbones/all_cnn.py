@@ -13,7 +13,7 @@ from collections import OrderedDict
 from torch import nn
 
 from .backbone import Network
-from .layers.initialise import initialise_for_relu
+from .layers import initialise_for_relu
 
 # Maps, kernel, stride, padding.
 _CONVOLUTIONS = (

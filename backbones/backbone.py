@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from .dilate import dilate
-from .measure import LayerShape, measure_layers, smallest_image
+from .probe import LayerShape, measure_layers, smallest_image
 
 
 @dataclass(frozen=True)

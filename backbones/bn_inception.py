@@ -12,7 +12,7 @@ from torch import nn
 from torchvision.ops import Conv2dNormActivation
 
 from .backbone import Network
-from .layers import grid_reduction, inception_v2
+from .layers import grid_reduction, inception_v2, initialise_for_relu
 from .layers.inception import BATCH_NORM, Pooling
 
 # Figure 5: channels of the input, 1 x 1, (3 x 3 reduction, 3 x 3), (double reduction, double), pool, pool projection.
@@ -48,14 +48,10 @@ def build(name: str, in_channels: int) -> Network:
     network = nn.Sequential()
     for path, layer in layers.items():
         network.add_module(path, layer)
-    return Network(network.apply(_initialise), list(layers), auxiliary=("inception4a", "inception4d"))
+    initialise_for_relu(network, "fan_out")
+    return Network(network, list(layers), auxiliary=("inception4a", "inception4d"))
 
 
 def _reduction(module: str) -> nn.Module:
     in_channels, (reduced, threes), (thin, double) = _REDUCTIONS[module]
     return grid_reduction(in_channels, ((reduced, 1), (threes, 3)), ((thin, 1), (double, 3), (double, 3)), padding=1)
-
-
-def _initialise(module: nn.Module) -> None:
-    if isinstance(module, nn.Conv2d):
-        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -10,8 +10,9 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Literal, NamedTuple
 
+from .timm_package import TIMM, list_timm
+
 GROUP = "foveal.backbones"  # of the entry points by which other packages add networks
-TIMM = "timm/"  # any network of timm that gives feature maps, as timm/NAME
 
 # What `vary_layers` can put in place of a network's own: the keys of ACTIVATIONS, NORMS and POOLINGS in `layers/`.
 Activation = Literal[
@@ -283,8 +284,6 @@ def list_backbones(pattern: str = "*") -> list[str]:
     Those that other installed packages add are among them. timm's are listed for a pattern that begins with `timm/`.
     """
     if pattern.startswith(TIMM):
-        from .timm_networks import list_timm
-
         return list_timm(pattern)
     names = {name for family in FAMILIES for name in family.names} | plugins().keys()
     return sorted((name for name in names if fnmatchcase(name, pattern)), key=_natural)

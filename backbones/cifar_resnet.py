@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torchvision.models import resnet
 
 from .backbone import Network
-from .layers.initialise import initialise_for_relu
+from .layers import initialise_for_relu
 from .resnet import BasicBlock, list_blocks
 
 WIDTHS = (16, 32, 64)

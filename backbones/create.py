@@ -47,7 +47,8 @@ def create_backbone(
     _check(name, family, in_channels, output_stride)
     options: dict[str, Any] = {"output_stride": output_stride, "levels": levels, "frozen_stages": frozen_stages}
     if family.module == "timm_networks":
-        from .timm_networks import TimmBackbone, published_keys
+        from .timm_networks import TimmBackbone
+        from .timm_package import published_keys
 
         backbone = TimmBackbone(name, in_channels=in_channels, stochastic_depth=stochastic_depth, **options)
         published = published_keys(name)

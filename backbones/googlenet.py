@@ -12,7 +12,7 @@ from torchvision.models import GoogLeNet
 from torchvision.ops import Conv2dNormActivation
 
 from .backbone import Network
-from .layers import Renormalise, inception_v1, set_in_channels
+from .layers import Renormalise, inception_v1, initialise_for_relu, set_in_channels
 
 AUXILIARY = ("inception4a", "inception4d")
 
@@ -52,7 +52,8 @@ def _paper(in_channels: int) -> Network:
     network = nn.Sequential()
     for name, layer in layers.items():
         network.add_module(name, layer)
-    return Network(network.apply(_initialise), list(layers), AUXILIARY)
+    initialise_for_relu(network)  # without batch norm, torch's own start lets the signal fade in 22 layers
+    return Network(network, list(layers), AUXILIARY)
 
 
 def _pool() -> nn.MaxPool2d:
@@ -64,20 +65,10 @@ def _norm() -> nn.LocalResponseNorm:
     return nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)
 
 
-def _initialise(module: nn.Module) -> None:
-    """He et al., 2015: without batch norm, torch's own start lets the signal fade in 22 layers."""
-    if isinstance(module, nn.Conv2d):
-        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-        assert module.bias is not None
-        nn.init.zeros_(module.bias)
-
-
 def _torchvision(in_channels: int) -> Network:
     # With its auxiliary classifiers, so that their keys in the published file are known, though no layer of ours.
     network = GoogLeNet(init_weights=False)
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    initialise_for_relu(network, "fan_out")
     set_in_channels(network, in_channels)
     network.renormalise = Renormalise(in_channels, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
     layers = [name for name, _ in network.named_children() if name.startswith(("conv", "maxpool", "inception"))]

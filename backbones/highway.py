@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from .backbone import Network
-from .layers.initialise import initialise_for_relu
+from .layers import initialise_for_relu
 
 # Width of each 3 x 3 layer, in three stages. With the 1 x 1 layer and the classifier they make 11, 19 and 32.
 _WIDTHS = {

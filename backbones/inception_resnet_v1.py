@@ -14,6 +14,7 @@ from .layers import (
     inception_resnet_b,
     inception_resnet_c,
     inception_resnet_reduction_b,
+    initialise_for_relu,
     reduction_a,
 )
 from .layers.inception import chain
@@ -35,7 +36,8 @@ def build(name: str, in_channels: int) -> Network:
         network.add_module(f"block8_{block}", inception_resnet_c(scale=0.20))
     network.add_module("block8_5", inception_resnet_c(scale=1.0, activation=False))
     layers = [path for path, _ in network.named_children()]
-    return Network(network.apply(_initialise), layers, auxiliary=("block17_9",))
+    initialise_for_relu(network, "fan_out")
+    return Network(network, layers, auxiliary=("block17_9",))
 
 
 def _stem(in_channels: int) -> nn.Sequential:
@@ -49,10 +51,3 @@ def _stem(in_channels: int) -> nn.Sequential:
     stem.add_module("conv4a", chain(80, (192, 3), padding=0))
     stem.add_module("conv4b", chain(192, (256, 3), stride=2, padding=0))
     return stem
-
-
-def _initialise(module: nn.Module) -> None:
-    if isinstance(module, nn.Conv2d):
-        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)

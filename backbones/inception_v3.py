@@ -5,20 +5,17 @@ Its stem and its reductions are not padded, so that maps are a few pixels smalle
 pixels give 149, 73, 35, 17 and 8 in the end of each stage. The auxiliary classifier of the paper reads Mixed_6e.
 """
 
-from torch import nn
 from torchvision.models import Inception3
 
 from .backbone import Network
-from .layers import Renormalise, set_in_channels
+from .layers import Renormalise, initialise_for_relu, set_in_channels
 
 
 def build(name: str, in_channels: int) -> Network:
     """The network with fresh weights; a layer is a whole Inception module, or one layer of the stem."""
     # With its auxiliary classifier, so that its keys in the published file are known, though no layer of ours.
     network = Inception3(init_weights=False)
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    initialise_for_relu(network, "fan_out")
     set_in_channels(network, in_channels)
     network.renormalise = Renormalise(in_channels, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
     layers = [name for name, _ in network.named_children() if name.startswith(("Conv2d", "maxpool", "Mixed"))]

@@ -7,7 +7,7 @@ blocks but the reductions. The authors' auxiliary classifiers read the last map 
 
 from .backbone import Network
 from .layers import Renormalise
-from .timm_networks import require_timm
+from .timm_package import require_timm
 
 _RESNET_V2_LAYERS = (
     *("conv2d_1a", "conv2d_2a", "conv2d_2b", "maxpool_3a", "conv2d_3b", "conv2d_4a", "maxpool_5a", "mixed_5b"),

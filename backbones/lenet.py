@@ -20,8 +20,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from .backbone import Network
-from .layers import PartiallyConnectedConv2d, ScaledTanh, Subsampling
-from .layers.initialise import initialise_for_relu
+from .layers import PartiallyConnectedConv2d, ScaledTanh, Subsampling, initialise_for_relu
 
 # The maps of H1 that each map of H2 reads in 1989: eight of twelve. The paper keeps the scheme to itself; this one
 # treats all maps alike, so that each map of H1 is read by eight of H2.

@@ -1,58 +1,20 @@
-"""What a network is before it sees an image: shapes, receptive fields, parameters, multiply-adds.
-
-Everything is found on the meta device, where a forward pass costs no arithmetic.
-"""
+"""What a network costs and sees: parameters, multiply-adds, receptive fields."""
 
 import math
-from bisect import bisect_left
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-if TYPE_CHECKING:
-    from .backbone import Backbone
-
-_PROBE = 512  # pixels: so large that unpadded convolutions do not hide the stride
+from .backbone import Backbone
+from .probe import PROBE, blank_image, shapeless_maps
 
 
-class LayerShape(NamedTuple):
-    """What a layer gives."""
-
-    layer: str
-    channels: int
-    stride: int  # of all layers up to this one, relative to the image
-
-
-def measure_layers(module: nn.Module, layers: Sequence[str], layout: Literal["NCHW", "NHWC"]) -> list[LayerShape]:
-    """Channels and stride behind each of `layers` (paths in `module`, in the order of execution)."""
-    rows, channels = (2, 1) if layout == "NCHW" else (1, 3)
-    training, shapes = module.training, []
-    module.eval()
-    x = _blank(module, _PROBE)
-    for path in layers:
-        x = _run_shapeless(module.get_submodule(path), x)
-        shape = (x if isinstance(x, torch.Tensor) else x[0]).shape
-        shapes.append(LayerShape(path, shape[channels], 2 ** round(math.log2(_PROBE / shape[rows]))))
-    module.train(training)
-    return shapes
-
-
-def smallest_image(backbone: "Backbone") -> int | None:
-    """The smallest height and width, in pixels, of an image from which `backbone` can make all its maps.
-
-    None for a network that does not take any larger one (but, say, multiples of 32).
-    """
-    found = bisect_left(range(1, _PROBE), True, key=lambda size: _takes(backbone, size)) + 1
-    return found if all(_takes(backbone, found + more) for more in (1, 2, 3, 5, 8, 13)) else None
-
-
-def receptive_field(backbone: "Backbone") -> list[float]:
+def receptive_field(backbone: Backbone) -> list[float]:
     """How many pixels of the image, along one side, each cell of each map of `backbone` depends on.
 
     Infinite where a layer looks at the whole map (squeeze-and-excitation) or attends. Followed through every operation
@@ -60,9 +22,9 @@ def receptive_field(backbone: "Backbone") -> list[float]:
     (k - 1) d j (Araujo, Norris, Sim, Computing receptive fields of convolutional neural networks, 2019, equation 2).
     Where branches meet, the largest counts.
     """
-    image = _blank(backbone, _PROBE)
+    image = blank_image(backbone, PROBE)
     with _FieldTracker(image) as tracker:
-        maps = _maps(backbone, image)
+        maps = shapeless_maps(backbone, image)
     return [tracker.field(x) for x in maps]
 
 
@@ -74,52 +36,14 @@ def count_parameters(module: nn.Module, *, trainable: bool = False) -> int:
     return sum(p.numel() for p in module.parameters() if p.requires_grad or not trainable)
 
 
-def count_multiply_adds(backbone: "Backbone", size: int | tuple[int, int] = 224) -> int:
+def count_multiply_adds(backbone: Backbone, size: int | tuple[int, int] = 224) -> int:
     """Multiplications of convolutions and matrix products for one image of `size` (side, or height and width, pixels).
 
     One multiplication with its addition counts as one; torch's counter, which this halves, counts two.
     """
     with FlopCounterMode(display=False) as counter:
-        _maps(backbone, _blank(backbone, size))
+        shapeless_maps(backbone, blank_image(backbone, size))
     return counter.get_total_flops() // 2
-
-
-def _blank(module: nn.Module, size: int | tuple[int, int]) -> torch.Tensor:
-    conv = next(part for part in module.modules() if isinstance(part, nn.Conv2d))
-    height, width = (size, size) if isinstance(size, int) else size
-    return torch.empty(1, conv.in_channels, height, width, device="meta", dtype=conv.weight.dtype)
-
-
-def _maps(backbone: "Backbone", image: torch.Tensor) -> list[torch.Tensor]:
-    """What `backbone` gives in evaluation mode, as shapes alone; errors are torch's."""
-    training = backbone.training
-    try:
-        return _run_shapeless(_Raw(backbone).eval(), image)
-    finally:
-        backbone.train(training)
-
-
-class _Raw(nn.Module):
-    def __init__(self, backbone: "Backbone") -> None:
-        super().__init__()
-        self.backbone = backbone
-
-    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
-        return self.backbone.run(images, ())[0]
-
-
-def _run_shapeless(module: nn.Module, x: Any) -> Any:
-    """The output of a module on the meta device, whatever device its weights are on."""
-    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-    with torch.no_grad():
-        return functional_call(module, {key: value.to("meta") for key, value in tensors.items()}, (x,))
-
-
-def _takes(backbone: "Backbone", size: int) -> bool:
-    try:
-        return all(x.numel() for x in _maps(backbone, _blank(backbone, size)))
-    except (RuntimeError, ValueError, AssertionError):
-        return False
 
 
 class _FieldTracker(TorchDispatchMode):

@@ -10,8 +10,7 @@ from torch import nn
 from torchvision.ops import Conv2dNormActivation
 
 from .backbone import Network
-from .layers import DepthwiseSeparableConv2d
-from .layers.initialise import initialise_for_relu
+from .layers import DepthwiseSeparableConv2d, initialise_for_relu
 
 # Output channels at width 1 of the first convolution and of each separable one, and where the resolution halves.
 _CHANNELS = (32, 64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)

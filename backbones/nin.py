@@ -17,7 +17,7 @@ from itertools import pairwise
 from torch import nn
 
 from .backbone import Network
-from .layers.initialise import initialise_for_relu
+from .layers import initialise_for_relu
 
 
 def build(name: str, in_channels: int) -> Network:

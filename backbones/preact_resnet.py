@@ -18,7 +18,7 @@ from torch import nn
 from torchvision.ops import StochasticDepth
 
 from .backbone import Network
-from .layers.initialise import initialise_for_relu
+from .layers import initialise_for_relu
 from .resnet import list_blocks
 
 

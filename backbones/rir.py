@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
 
 from .backbone import Network
-from .layers.initialise import initialise_for_relu
+from .layers import initialise_for_relu
 from .resnet import list_blocks
 
 _BLOCKS, _WIDTHS = (2, 3, 3), (96, 192, 384)

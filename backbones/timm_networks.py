@@ -6,51 +6,15 @@ They run as timm's own extractors (`features_only`), which keep timm's layers un
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
-from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 
 from .backbone import Backbone, FeatureInfo, resolve_levels
-from .catalogue import TIMM, UnknownBackboneError
+from .catalogue import UnknownBackboneError
 from .layers import Renormalise
-
-if TYPE_CHECKING:
-    from types import ModuleType
-
-_NAMES = {"nasnet_large": "nasnetalarge", "xception": "legacy_xception"}  # where timm calls them otherwise
-
-
-def require_timm(name: str) -> "ModuleType":
-    """The package timm; raises ValueError where it is not installed, which says what `name` needs it for."""
-    try:
-        import timm
-    except ImportError as error:
-        raise ValueError(f"{name} is a network of timm, which is not installed: pip install timm.") from error
-    return timm
-
-
-def timm_name(name: str) -> str:
-    """What timm calls the backbone `name`."""
-    return _NAMES.get(name, name.removeprefix(TIMM))
-
-
-def list_timm(pattern: str) -> list[str]:
-    """Names, as `timm/NAME`, of timm's networks that match a pattern such as `"timm/resnet*"`."""
-    names = (TIMM + name for name in require_timm("timm/NAME").list_models())
-    return [name for name in names if fnmatchcase(name, pattern)]
-
-
-def published_keys(name: str) -> list[str]:
-    """The keys of timm's whole network, with its classifier."""
-    with torch.device("meta"):
-        return list(require_timm(name).create_model(timm_name(name)).state_dict())
-
-
-def published_state(name: str) -> dict[str, torch.Tensor]:
-    """The tensors of timm's published network, downloaded or from its cache. Raises what timm raises."""
-    return require_timm(name).create_model(timm_name(name), pretrained=True).state_dict()
+from .timm_package import require_timm, timm_name
 
 
 class TimmBackbone(Backbone):

@@ -109,7 +109,7 @@ def _imagenet(name: str) -> Weights:
 
 
 def _imagenet_of_timm(name: str) -> Weights:
-    from .timm_networks import published_state, timm_name
+    from .timm_package import published_state, timm_name
 
     try:
         with contextlib.redirect_stdout(sys.stderr):

@@ -6,7 +6,7 @@ last have negative values.
 
 from .backbone import Network
 from .layers import Renormalise
-from .timm_networks import require_timm
+from .timm_package import require_timm
 
 
 def build(name: str, in_channels: int) -> Network:

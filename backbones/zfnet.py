@@ -14,8 +14,7 @@ from collections import OrderedDict
 from torch import nn
 
 from .backbone import Network
-from .layers import LocalResponseNorm
-from .layers.initialise import initialise_for_relu
+from .layers import LocalResponseNorm, initialise_for_relu
 
 
 def build(name: str, in_channels: int) -> Network:

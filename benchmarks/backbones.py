@@ -72,6 +72,7 @@ def randomise(network: nn.Module) -> nn.Module:
     """Batch norms with statistics of their own: fresh ones, 0 and 1, would hide a wrong order."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None and module.running_var is not None
             nn.init.uniform_(module.running_mean, -0.1, 0.1)
             nn.init.uniform_(module.running_var, 0.5, 1.5)
     return network

@@ -16,7 +16,7 @@ import torch
 from foveal.backbones import count_multiply_adds, count_parameters, create_backbone, smallest_image
 from foveal.backbones.catalogue import FAMILIES, Family, find_family, list_backbones
 from foveal.backbones.figures import FILE, Figures, figures
-from foveal.backbones.timm_networks import require_timm, timm_name
+from foveal.backbones.timm_package import require_timm, timm_name
 from foveal.backbones.weights import published_weights
 
 PAGE = Path(__file__).with_name("backbones.md")

@@ -28,6 +28,7 @@ from .inception import (
     naive_inception,
     reduction_a,
 )
+from .initialise import initialise_for_relu
 from .normalisation import NORMS, ConditionalInstanceNorm2d, LocalContrastNorm, LocalResponseNorm
 from .pooling import (
     POOLINGS,
@@ -76,6 +77,7 @@ __all__ = [
     "inception_v4_b",
     "inception_v4_c",
     "inception_v4_reduction_b",
+    "initialise_for_relu",
     "naive_inception",
     "reduction_a",
     "set_in_channels",
