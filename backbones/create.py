@@ -28,7 +28,7 @@ def create_backbone(
     `weights`: None for fresh ones, `"imagenet"` for the published ones of torchvision or timm (downloaded on first use,
     kept in their caches), or the path of a `.pth`, `.pt`, `.ckpt` or `.safetensors` file. With `in_channels` other than
     3 a file's first convolution is adapted, so that a grey image, or one of repeated channels, gives what it gave as
-    RGB.
+    RGB (nearly so where the weights expect another normalisation than ImageNet's: see `layers.Renormalise`).
 
     `output_stride`: the stride of the coarsest map. 16 and 8 keep the weights and the number of levels but dilate the
     later convolutions, for dense prediction; 32 leaves the network as it was published.
