@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Literal, NamedTuple, Self
 
 import torch
@@ -99,7 +100,14 @@ class Backbone(nn.Module):
     def forward_with(
         self, images: torch.Tensor, layers: Sequence[str]
     ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        """The maps of `forward`, and in the same pass the outputs of `layers`, which are keys of `self.layers`."""
+        """The maps of `forward`, and in the same pass the outputs of `layers`, which are keys of `self.layers`.
+
+        Raises ValueError for other layers, and as `forward` does.
+        """
+        for path in layers:
+            if path not in self.layers:
+                near = get_close_matches(path, self.layers, n=3, cutoff=0.0)
+                raise ValueError(f"This backbone has no layer '{path}'; the nearest are {', '.join(near)}.")
         try:
             return self.run(images, layers)
         except (RuntimeError, AssertionError) as error:

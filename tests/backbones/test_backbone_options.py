@@ -153,3 +153,17 @@ def test_layers_can_be_tapped_beside_the_maps():
     assert torch.equal(maps[0], backbone(images)[0]) and len(maps) == 1
     first = backbone.get_submodule("features.1")(backbone.get_submodule("features.0")(images))
     assert torch.equal(taps[0], first)
+    with pytest.raises(ValueError, match=r"This backbone has no layer 'features\.99'; the nearest are features\.\d"):
+        backbone.forward_with(images, ["features.99"])
+
+
+def test_networks_can_be_compiled_and_exported_for_any_size():
+    backbone, images = create_backbone("resnet18").eval(), torch.randn(2, 3, 64, 96)
+    compiled = torch.compile(backbone, backend="eager", fullgraph=True)
+    assert all(torch.equal(got, want) for got, want in zip(compiled(images), backbone(images), strict=True))
+    side = [torch.export.Dim(name, min=64, max=1024) for name in ("height", "width")]
+    exported = torch.export.export(
+        backbone, (images,), dynamic_shapes=({0: torch.export.Dim("n"), 2: side[0], 3: side[1]},)
+    )
+    others = torch.randn(3, 3, 81, 130)
+    torch.testing.assert_close(exported.module()(others), backbone(others))
