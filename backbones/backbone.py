@@ -110,7 +110,7 @@ class Backbone(nn.Module):
                 raise ValueError(f"This backbone has no layer '{path}'; the nearest are {', '.join(near)}.")
         try:
             return self.run(images, layers)
-        except (RuntimeError, AssertionError) as error:
+        except (RuntimeError, ValueError, AssertionError) as error:
             self._explain(images, error)
             raise
 
@@ -148,6 +148,16 @@ class Backbone(nn.Module):
                 f"The images have the shape {tuple(images.shape)}, but this backbone reads (N, {wanted}, H, W): "
                 "give in_channels to create_backbone for another number of channels."
             ) from error
+        kind = next(self.parameters()).dtype
+        if not images.is_floating_point():
+            raise ValueError(
+                f"The images are {images.dtype}, but this backbone reads {kind}: scale them to 0..1 and normalise them."
+            ) from error
+        if "more than 1 value per channel" in str(error):
+            raise ValueError(
+                "In training, batch norm needs more than one value of each channel, but the last map has a single cell "
+                "and the batch a single image: give more or larger images, or call eval()."
+            ) from error
         height, width = images.shape[2:]
         smallest = smallest_image(self)
         if smallest is not None and min(height, width) < smallest:
@@ -167,7 +177,10 @@ class Backbone(nn.Module):
     def _check_frozen(self, count: int) -> None:
         most = len(self._stages)
         if not 0 <= count <= most:
-            raise ValueError(f"frozen_stages is {count}, but this backbone has {most} stages: choose from 0 to {most}.")
+            raise ValueError(
+                f"frozen_stages is {count}, but this backbone has {most} stages up to its last level: "
+                f"choose from 0 to {most}."
+            )
 
 
 def _stages(shapes: Iterable[LayerShape], module: nn.Module) -> Iterator[list[LayerShape]]:

@@ -309,7 +309,7 @@ def plugins() -> dict[str, EntryPoint]:
     """Networks of other installed packages: entry points of the group `foveal.backbones`.
 
     Each names a function as `build` in the modules here: from the network's name and the number of input channels to a
-    `Network`. A name that foveal has itself stays foveal's.
+    `Network`. A name that foveal has itself stays foveal's, and those that begin with `timm/` are timm's.
     """
     ours = {name for family in FAMILIES for name in family.names}
     return {point.name: point for point in entry_points(group=GROUP) if point.name not in ours}

@@ -1,6 +1,6 @@
 """The door of the package: a backbone by its name."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ def create_backbone(
     Raises `UnknownBackboneError`, `WeightsError` for a file that can't be used, `ValueError` for any other argument.
     """
     family = find_family(name)
+    _check_types(in_channels=in_channels, output_stride=output_stride, frozen_stages=frozen_stages, levels=levels)
     _check(name, family, in_channels, output_stride)
     options: dict[str, Any] = {"output_stride": output_stride, "levels": levels, "frozen_stages": frozen_stages}
     if family.module == "timm_networks":
@@ -53,7 +54,7 @@ def create_backbone(
         backbone = TimmBackbone(name, in_channels=in_channels, stochastic_depth=stochastic_depth, **options)
         published = published_keys(name)
     else:
-        network = _builder(name, family)(name, in_channels)
+        network = _build(name, family, in_channels)
         if stochastic_depth is not None:
             spread_stochastic_depth(network.module, stochastic_depth, name)
         published = list(network.module.state_dict())
@@ -62,6 +63,16 @@ def create_backbone(
         ignored = {backbone.own_key(key) for key in published} - set(backbone.state_dict())
         load_weights(backbone, weights, name, ignored=ignored)
     return backbone
+
+
+def _check_types(*, levels: Sequence[int] | None, **numbers: int) -> None:
+    """A string or a float from a configuration would fail much later, or half."""
+    for option, value in numbers.items():
+        if type(value) is not int:
+            raise ValueError(f"{option} is {value!r}, but it must be a whole number.")
+    whole = levels is None or (not isinstance(levels, int | str) and all(type(level) is int for level in levels))
+    if not whole:
+        raise ValueError(f"levels is {levels!r}, but it must be a list of whole numbers, such as (1, 2, 3), or None.")
 
 
 def _check(name: str, family: Family, in_channels: int, output_stride: int) -> None:
@@ -78,7 +89,17 @@ def _check(name: str, family: Family, in_channels: int, output_stride: int) -> N
         )
 
 
-def _builder(name: str, family: Family) -> Callable[[str, int], Network]:
-    if family.source == "plugin":
-        return plugins()[name].load()
-    return import_module(f".{family.module}", __package__).build
+def _build(name: str, family: Family, in_channels: int) -> Network:
+    if family.source != "plugin":
+        return import_module(f".{family.module}", __package__).build(name, in_channels)
+    point = plugins()[name]
+    package = point.dist.name if point.dist else "an installed package"
+    try:
+        network = point.load()(name, in_channels)
+        Backbone(network)  # which runs its layers, as shapes
+    except Exception as error:  # other people's code may raise anything
+        raise ValueError(
+            f"The backbone {name} comes from {package} ({point.value}), which does not give a network that works "
+            f"({type(error).__name__}: {error}): mend or remove the package."
+        ) from error
+    return network

@@ -17,9 +17,10 @@ from .probe import PROBE, blank_image, shapeless_maps
 def receptive_field(backbone: Backbone) -> list[float]:
     """How many pixels of the image, along one side, each cell of each map of `backbone` depends on.
 
-    Infinite where a layer looks at the whole map (squeeze-and-excitation) or attends. Followed through every operation
-    of a forward pass: a kernel of k pixels with dilation d, on a map whose cells are j pixels of the image apart, adds
-    (k - 1) d j (Araujo, Norris, Sim, Computing receptive fields of convolutional neural networks, 2019, equation 2).
+    Infinite where a layer looks at the whole map (squeeze-and-excitation, instance and group norm) or attends. Followed
+    through every operation of a forward pass: a kernel of k pixels with dilation d, on a map whose cells are j pixels
+    of the image apart, adds (k - 1) d j (Araujo, Norris, Sim, Computing receptive fields of convolutional neural
+    networks, 2019, equation 2).
     Where branches meet, the largest counts.
     """
     image = blank_image(backbone, PROBE)
@@ -83,7 +84,6 @@ def _meet(fields: Sequence[_Field]) -> _Field:
 
 def _widen(operation: Any, args: Sequence[Any], field: _Field, sources: int) -> _Field:
     """The field behind one operation of torch on maps with `field`."""
-    everywhere = _Field((math.inf, math.inf), field.jump)
     if operation is aten.convolution:
         return _slide(field, args[1].shape[2:], args[3], args[5])
     if operation is aten.max_pool2d_with_indices:
@@ -91,11 +91,31 @@ def _widen(operation: Any, args: Sequence[Any], field: _Field, sources: int) -> 
         return _slide(field, given[0], given[1] or given[0], given[3])
     if operation is aten.avg_pool2d:
         return _slide(field, args[1], args[2] if len(args) > 2 and args[2] else args[1], 1)
-    if operation is aten.mean and args[0].ndim == 4 and {2, 3} & {axis % 4 for axis in args[1]}:
-        return everywhere
-    if operation in (aten._adaptive_avg_pool2d, aten.adaptive_max_pool2d) or (operation in _PRODUCTS and sources > 1):
-        return everywhere
+    name = operation.__name__
+    if name.startswith(("upsample", "_upsample")):
+        return _enlarge(field, args[0].shape, args[1] or args[2])
+    if _looks_everywhere(name, args) or (name in _PRODUCTS and sources > 1):
+        return _Field((math.inf, math.inf), field.jump)
     return field
+
+
+def _looks_everywhere(name: str, args: Sequence[Any]) -> bool:
+    """Whether an operation mixes the cells of a whole map: statistics of it, its frequencies."""
+    if "batch_norm" in name:
+        return any(argument is True for argument in args)  # with statistics of the map: instance norm
+    if name in _STATISTICS:
+        axes = next((given for given in args[1:] if isinstance(given, list | tuple)), None)
+        ndim = args[0].ndim
+        return ndim > 2 and (axes is None or not {axis % ndim for axis in axes} <= {1} | {ndim - 1})
+    return name.startswith("_fft") or name in _OF_WHOLE_MAPS
+
+
+def _enlarge(field: _Field, shape: Sequence[int], wanted: Sequence[float]) -> _Field:
+    """Of the finer cells in one coarse cell each sees as far; those beside it see as far from the next coarse one."""
+    ratios = [wanted[i] / shape[2 + i] if isinstance(wanted[i], int) else wanted[i] for i in (0, 1)]
+    jumps = [field.jump[i] / ratios[i] for i in (0, 1)]
+    sizes = [field.size[i] + field.jump[i] - jumps[i] for i in (0, 1)]
+    return _Field((sizes[0], sizes[1]), (jumps[0], jumps[1]))
 
 
 def _slide(field: _Field, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int] | int) -> _Field:
@@ -109,10 +129,6 @@ def _pair(value: Sequence[int] | int) -> tuple[int, int]:
 
 
 aten = torch.ops.aten
-_PRODUCTS = (
-    aten.mm,
-    aten.bmm,
-    aten.baddbmm,
-    aten._scaled_dot_product_attention_math,
-    aten.scaled_dot_product_attention,
-)
+_PRODUCTS = ("mm", "bmm", "baddbmm", "_scaled_dot_product_attention_math", "scaled_dot_product_attention")
+_STATISTICS = ("mean", "sum", "var", "std", "var_mean", "amax", "amin", "norm", "linalg_vector_norm")
+_OF_WHOLE_MAPS = ("native_group_norm", "_adaptive_avg_pool2d", "adaptive_max_pool2d")

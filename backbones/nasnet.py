@@ -78,7 +78,8 @@ def build_nasnet(in_channels: int, *, repeats: int, filters: int, stem: int, ski
         network.add_module(name, cell)
         channels, before = len(plan.joined) * width, before if skip else channels
         finer = plan.stride == 2
-    network.add_module("relu", _CurrentReLU())
+    network.add_module("current", _Current())
+    network.add_module("relu", nn.ReLU())
     layers = [path for path, _ in network.named_children()]
     return Network(network.apply(_initialise), layers, auxiliary=(f"cell_{2 * repeats - 1}",))
 
@@ -131,11 +132,11 @@ class Cell(nn.Module):
         return output, before if self.skip else current
 
 
-class _CurrentReLU(nn.ReLU):
+class _Current(nn.Module):
     """The end of the chain, where the map before has done its work."""
 
-    def forward(self, input: Maps) -> torch.Tensor:
-        return super().forward(input[0])
+    def forward(self, maps: Maps) -> torch.Tensor:
+        return maps[0]
 
 
 class _Halving(nn.Module):

@@ -33,6 +33,7 @@ class TimmBackbone(Backbone):
         """Build timm's network; the options are those of `create_backbone`."""
         nn.Module.__init__(self)
         self._name = timm_name(name)
+        _check_name(name)
         options: dict[str, Any] = {"in_chans": in_channels}
         options |= {} if output_stride == 32 else {"output_stride": output_stride}
         options |= {} if stochastic_depth is None else {"drop_path_rate": stochastic_depth}
@@ -40,7 +41,7 @@ class TimmBackbone(Backbone):
         with torch.device("meta"):
             stages = _create(name, options).feature_info
         self._layout = "NCHW"
-        self._levels = resolve_levels(levels, len(stages))
+        self._levels = resolve_levels(levels, len(stages.out_indices))
         indices = [stages.out_indices[level] for level in range(self._levels[-1] + 1)]
         self.renormalise = Renormalise(in_channels, *_statistics(name))
         self.network = _create(name, {**options, "out_indices": indices})
@@ -98,15 +99,24 @@ class TimmBackbone(Backbone):
         return frozen
 
 
+def _check_name(name: str) -> None:
+    """Raise UnknownBackboneError for a network, or a tag of its weights (resnet18.a1_in1k), that timm has not."""
+    timm, known = require_timm(name), timm_name(name)
+    network, _, tag = known.partition(".")
+    choices = timm.list_pretrained(f"{network}.*") if tag and timm.is_model(network) else timm.list_models()
+    if known not in choices:
+        near = get_close_matches(known, choices, n=3, cutoff=0.5)
+        offer = f"the nearest are {', '.join(near)}" if near else "list_backbones('timm/*') names those there are"
+        raise UnknownBackboneError(f"timm has no network '{known}'; {offer}.")
+
+
 def _create(name: str, options: dict[str, Any]) -> Any:
     """An extractor of timm's; its errors become sentences."""
-    timm = require_timm(name)
-    if timm_name(name) not in timm.list_models():
-        near = get_close_matches(timm_name(name), timm.list_models(), n=3, cutoff=0.5)
-        raise UnknownBackboneError(f"timm has no network '{timm_name(name)}'; the nearest are {', '.join(near)}.")
     try:
-        return timm.create_model(timm_name(name), features_only=True, **options)
-    except (TypeError, AssertionError, NotImplementedError, RuntimeError, AttributeError) as error:
+        return require_timm(name).create_model(timm_name(name), features_only=True, **options)
+    except (TypeError, AssertionError, NotImplementedError, RuntimeError, AttributeError, IndexError) as error:
+        if "drop_path_rate" in str(error):
+            raise ValueError(f"{name} has no residual branches to drop: leave stochastic_depth out.") from error
         given = ", ".join(f"{key}={value}" for key, value in options.items())
         raise ValueError(f"timm can't build {timm_name(name)} with feature maps and {given} ({error}).") from error
 

@@ -183,15 +183,15 @@ def _unwrap(content: object, source: str | Path) -> Weights:
 def _adapt_input(weight: torch.Tensor, shape: torch.Size) -> torch.Tensor:
     """Fit a first convolution to another number of input channels without losing what it has learnt.
 
-    One channel gets the sum over the file's: a grey image gives exactly what it gave as RGB of three equal channels.
-    More get the file's in turn, scaled so that an RGB image given twice, as 6 channels, gives what it gave once.
+    A grey image, repeated in all channels, gives what it gave as RGB, and so does an RGB image given twice, as 6
+    channels: what a full turn of the file's channels does not cover gets their mean, and all is scaled to keep the sum.
     """
     have, want = weight.shape[1] if weight.ndim == 4 else 0, shape[1]
     if have == want or have not in (1, 3):
         return weight
-    if want == 1:
-        return weight.sum(dim=1, keepdim=True)
-    return weight[:, [channel % have for channel in range(want)]] * (have / want)
+    turns, rest = divmod(want, have)
+    mean = weight.mean(dim=1, keepdim=True)
+    return torch.cat([*[weight] * turns, *[mean] * rest], dim=1) * (have / want)
 
 
 def _check(found: Weights, wanted: Weights, what: str) -> None:
@@ -204,13 +204,21 @@ def _check(found: Weights, wanted: Weights, what: str) -> None:
         if key in found and found[key].shape != wanted[key].shape
     ]
     kinds = {"missing": missing, "unexpected": foreign, "of another shape": misfits}
-    faults = [f"{len(keys)} {kind} ({_some(keys)})" for kind, keys in kinds.items() if keys]
+    faults = [
+        f"{len(keys)} {'key' if len(keys) == 1 else 'keys'} {kind} ({_some(keys)})"
+        for kind, keys in kinds.items()
+        if keys
+    ]
     if faults:
-        raise WeightsError(f"{what}: keys {'; '.join(faults)}: give the file of this very network.")
+        raise WeightsError(f"{what}: {', '.join(faults)}; give the file of this very network.")
 
 
 def _shape(tensor: torch.Tensor) -> str:
     return "×".join(map(str, tensor.shape)) or "scalar"
+
+
+def _count(keys: list[str]) -> str:
+    return "1 key" if len(keys) == 1 else f"{len(keys)} keys"
 
 
 def _some(keys: list[str]) -> str:

@@ -153,7 +153,9 @@ class Task(pl.LightningModule):
         total = torch.stack(list(losses.values())).sum()
         self._check_finite(total, batch, index)
         size = len(batch["path"])
-        self.log("train/loss", total, on_step=False, on_epoch=True, batch_size=size)
+        parts = losses if len(losses) > 1 else {}
+        for name, value in {"loss": total, **parts}.items():
+            self.log(f"train/{name}", value, on_step=False, on_epoch=True, batch_size=size)
         return total
 
     def validation_step(self, batch: Batch, _index: int) -> None:

@@ -46,7 +46,10 @@ def test_frozen_batch_norms_keep_their_statistics(name):
 
 @pytest.mark.parametrize("count", [-1, 6])
 def test_more_frozen_stages_than_there_are_is_refused(count):
-    with pytest.raises(ValueError, match=rf"frozen_stages is {count}, but this backbone has 5 stages"):
+    with pytest.raises(
+        ValueError,
+        match=rf"frozen_stages is {count}, but this backbone has 5 stages .*: choose from 0 to 5\.$",
+    ):
         shapeless("resnet18", frozen_stages=count)
 
 
@@ -57,6 +60,12 @@ def test_more_frozen_stages_than_there_are_is_refused(count):
         ({"name": "alexnet", "output_stride": 16}, r"alexnet can't be dilated: leave output_stride at 32"),
         ({"name": "lenet5", "output_stride": 8}, r"lenet5 can't be dilated: leave output_stride at 32"),
         ({"name": "resnet18", "in_channels": 0}, r"in_channels is 0, but an image has at least 1 channel\.$"),
+        ({"name": "resnet18", "in_channels": "3"}, r"in_channels is '3', but it must be a whole number\.$"),
+        ({"name": "resnet18", "output_stride": 8.0}, r"output_stride is 8\.0, but it must be a whole number\.$"),
+        ({"name": "resnet18", "frozen_stages": 1.5}, r"frozen_stages is 1\.5, but it must be a whole number\.$"),
+        ({"name": "resnet18", "levels": 3}, r"levels is 3, but it must be a list of whole numbers"),
+        ({"name": "resnet18", "levels": "12"}, r"levels is '12', but it must be a list of whole numbers"),
+        ({"name": "resnet18", "stochastic_depth": -0.1}, r"stochastic_depth is -0\.1, but it is a probability"),
     ],
 )
 def test_wrong_options_are_refused_in_a_sentence(options, sentence):
@@ -124,7 +133,7 @@ def test_images_of_other_channels_are_refused_with_numbers():
 
 def test_weights_of_another_network_are_refused_with_numbers(tmp_path):
     torch.save(create_backbone("resnet18").state_dict(), tmp_path / "resnet18.pth")
-    with pytest.raises(WeightsError, match=r"do not fit resnet50: keys \d+ missing \(.*\d+ of another shape"):
+    with pytest.raises(WeightsError, match=r"do not fit resnet50: \d+ keys missing \(.*\d+ keys of another shape"):
         create_backbone("resnet50", weights=tmp_path / "resnet18.pth")
 
 
@@ -167,3 +176,15 @@ def test_networks_can_be_compiled_and_exported_for_any_size():
     )
     others = torch.randn(3, 3, 81, 130)
     torch.testing.assert_close(exported.module()(others), backbone(others))
+
+
+def test_images_that_are_not_normalised_are_refused():
+    with pytest.raises(
+        ValueError, match=r"images are torch\.uint8, but this backbone reads torch\.float32: scale them"
+    ):
+        create_backbone("resnet20")(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
+
+
+def test_a_single_cell_can_not_be_trained():
+    with pytest.raises(ValueError, match="give more or larger images, or call eval"):
+        create_backbone("resnet18").train()(torch.randn(1, 3, 32, 32))

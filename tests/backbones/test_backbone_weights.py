@@ -141,10 +141,20 @@ def test_rgb_image_given_twice_gives_what_it_gave_once(resnet18_file):
     assert_same(six(images.repeat(1, 2, 1, 1)), three(images), rtol=1e-4, atol=1e-4)
 
 
-def test_four_channels_repeat_the_first(resnet18_file):
+def test_a_fourth_channel_gets_the_mean_of_the_three(resnet18_file):
     weight = torch.load(resnet18_file)["conv1.weight"]
     four = create_backbone("resnet18", weights=resnet18_file, in_channels=4).state_dict()["conv1.weight"]
-    torch.testing.assert_close(four, weight[:, [0, 1, 2, 0]] * 0.75)
+    torch.testing.assert_close(four, torch.cat([weight, weight.mean(dim=1, keepdim=True)], dim=1) * 0.75)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 5, 6])
+@torch.no_grad()
+def test_a_grey_image_gives_what_it_gave_as_rgb(resnet18_file, channels):
+    grey = torch.randn(1, 1, 64, 64)
+    three = create_backbone("resnet18", weights=resnet18_file).eval()
+    other = create_backbone("resnet18", weights=resnet18_file, in_channels=channels).eval()
+    got, want = other(grey.expand(1, channels, 64, 64)), three(grey.expand(1, 3, 64, 64))
+    assert_same(got, want, rtol=1e-4, atol=1e-4)
 
 
 def test_file_with_the_wanted_channels_is_taken_as_it_is(tmp_path):
@@ -152,7 +162,7 @@ def test_file_with_the_wanted_channels_is_taken_as_it_is(tmp_path):
     torch.save(first.state_dict(), tmp_path / "four.pt")
     second = create_backbone("resnet18", in_channels=4, weights=tmp_path / "four.pt")
     assert torch.equal(first.state_dict()["conv1.weight"], second.state_dict()["conv1.weight"])
-    with pytest.raises(WeightsError, match=r"1 of another shape \(conv1.weight 64×4×7×7 instead of 64×3×7×7\)"):
+    with pytest.raises(WeightsError, match=r"1 key of another shape \(conv1.weight 64×4×7×7 instead of 64×3×7×7\)"):
         create_backbone("resnet18", weights=tmp_path / "four.pt")
 
 
@@ -165,13 +175,13 @@ def test_keys_that_do_not_fit_are_listed(tmp_path):
     with pytest.raises(WeightsError) as caught:
         create_backbone("resnet18", weights=tmp_path / "other.pth")
     sentence = str(caught.value)
-    assert "other.pth do not fit resnet18: keys 1 missing (bn1.weight 64)" in sentence
-    assert "7 unexpected (extra.0 2×5, extra.1 2×5, extra.2 2×5, extra.3 2×5, extra.4 2×5, ...)" in sentence
-    assert "1 of another shape (bn1.bias 3 instead of 64)" in sentence
+    assert "other.pth do not fit resnet18: 1 key missing (bn1.weight 64)" in sentence
+    assert "7 keys unexpected (extra.0 2×5, extra.1 2×5, extra.2 2×5, extra.3 2×5, extra.4 2×5, ...)" in sentence
+    assert "1 key of another shape (bn1.bias 3 instead of 64)" in sentence
 
 
 def test_weights_of_another_network_are_refused(resnet18_file):
-    with pytest.raises(WeightsError, match=r"do not fit resnet34: keys \d+ missing \(layer1\.2\.conv1"):
+    with pytest.raises(WeightsError, match=r"do not fit resnet34: \d+ keys missing \(layer1\.2\.conv1"):
         create_backbone("resnet34", weights=resnet18_file)
 
 
@@ -337,7 +347,7 @@ def test_real_mobilenet_weights():
     backbone = create_backbone("mobilenet_v2", weights=path).eval()
     grey = torch.randn(2, 1, 64, 64)
     features = backbone(grey.expand(2, 3, 64, 64))[-1]
-    weight, bias = read_linear_classifier(path, "mobilenet_v2")
+    weight, bias = read_linear_classifier(path, "mobilenet_v2", backbone)
     logits = torch.nn.functional.linear(features.mean(dim=(2, 3)), weight, bias)
     torch.testing.assert_close(logits, network.eval()(grey.expand(2, 3, 64, 64)), rtol=1e-4, atol=1e-4)
     one = create_backbone("mobilenet_v2", weights=path, in_channels=1).eval()

@@ -4,11 +4,14 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+import torch
 
+from foveal.backbones import count_multiply_adds, count_parameters, create_backbone
 from foveal.backbones.catalogue import FAMILIES
 from foveal.backbones.figures import figures
 
 ROOT = Path(__file__).parents[2]
+HINT = "run `python docs/make_backbones.py`"
 NAMES = [name for family in FAMILIES for name in family.names]
 
 
@@ -27,9 +30,26 @@ def test_every_backbone_has_figures():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_figures_are_the_networks(name):
-    assert script().measure(name) == figures()[name], "run `python docs/make_backbones.py`"
+    with torch.device("meta"):
+        backbone = create_backbone(name).eval()
+    row = figures()[name]
+    assert (row.strides, row.channels) == (backbone.strides, backbone.channels), HINT
+    assert row.parameters == count_parameters(backbone), HINT
+    assert row.multiply_adds == count_multiply_adds(backbone, 224), HINT
+    assert (row.weights, row.licence) == script().describe_weights(name), HINT
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_smallest_image_is_taken_and_no_smaller_one(name):
+    with torch.device("meta"):
+        backbone = create_backbone(name, levels=(-1,)).eval()
+    smallest = figures()[name].smallest_image
+    assert backbone(torch.empty(1, 3, smallest, smallest, device="meta"))[0].numel() > 0
+    if smallest > 1:
+        with pytest.raises((ValueError, RuntimeError)):
+            backbone.run(torch.empty(1, 3, smallest - 1, smallest - 1, device="meta"), ())
 
 
 def test_the_page_is_what_the_script_writes():
     make = script()
-    assert make.PAGE.read_text() == make.page(figures()), "run `python docs/make_backbones.py`"
+    assert make.PAGE.read_text() == make.page(figures()), HINT

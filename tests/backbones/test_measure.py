@@ -9,12 +9,14 @@ from torch import nn
 
 from foveal.backbones import (
     Backbone,
+    FeaturePyramid,
     Network,
     count_multiply_adds,
     count_parameters,
     create_backbone,
     receptive_field,
     smallest_image,
+    vary_layers,
 )
 
 
@@ -76,6 +78,28 @@ def test_receptive_field_is_where_the_gradient_is():
 def test_what_looks_at_the_whole_map_has_no_bound():
     assert receptive_field(shapeless("mobilenet_v3_small")) == [3, *[math.inf] * 4]  # squeeze-and-excitation
     assert receptive_field(shapeless("swin_t"))[0] == math.inf  # attention
+
+
+@pytest.mark.parametrize("norm", ["group", "instance"])
+def test_norms_over_a_map_have_no_bound(norm):
+    backbone = create_backbone("resnet20")
+    assert receptive_field(backbone) == [
+        15,
+        37,
+        81,
+    ]  # 1 + 7 convolutions; then 5 more and 6 at twice and 4 times the step
+    vary_layers(backbone, norm=norm)
+    assert receptive_field(backbone) == [math.inf] * 3
+    assert receptive_field(create_backbone("timm/convnextv2_atto"))[0] == math.inf  # global response normalisation
+
+
+def test_a_pyramid_sees_what_its_coarsest_map_sees():
+    pyramid = FeaturePyramid(create_backbone("resnet18", levels=(1, 2)), out_channels=8)
+    # 99 pixels of the coarser map, 8 apart; the finer cell next to it, 4 apart, may belong to the next coarse one; the
+    # last 3 x 3 adds 2 cells: 99 + 4 + 2 * 4, and 99 + 2 * 8.
+    assert receptive_field(pyramid) == [111, 115]
+    assert count_multiply_adds(pyramid, 32) > count_multiply_adds(pyramid.backbone, 32)
+    assert smallest_image(pyramid) == 1
 
 
 def test_multiply_adds_of_attention_and_convolution():

@@ -17,6 +17,8 @@ version = "1"
 [project.entry-points."foveal.backbones"]
 tinynet = "tinynets:build"
 resnet18 = "tinynets:build"
+gone = "nomodule:build"
+wrong = "tinynets:wrong"
 [tool.setuptools]
 py-modules = ["tinynets"]
 """
@@ -33,6 +35,10 @@ def build(name, in_channels):
         first=nn.Conv2d(in_channels, 8, 3, stride=2, padding=1), relu=nn.ReLU(), last=nn.Conv2d(8, 24, 3, stride=2)
     )
     return Network(nn.Sequential(layers), list(layers))
+
+
+def wrong(name, in_channels):
+    return nn.Conv2d(in_channels, 8, 3)
 '''
 
 
@@ -76,3 +82,15 @@ def test_it_can_not_be_dilated(environment):
     code = "from foveal.backbones import create_backbone\ntry: create_backbone('tinynet', output_stride=8)\n"
     code += "except ValueError as error: print(error)"
     assert "tinynet can't be dilated: leave output_stride at 32" in run(environment, "-c", code)
+
+
+@pytest.mark.parametrize(
+    ("name", "cause"), [("gone", "ModuleNotFoundError: No module named 'nomodule'"), ("wrong", "")]
+)
+def test_a_broken_package_is_named(environment, name, cause, tmp_path):
+    options = ["train", "classification/lenet5_digits", "--model.backbone", name, "--out", "run"]
+    command = [sys.executable, "-m", "foveal", *options]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert f"The backbone {name} comes from tinynets (" in done.stderr and "mend or remove the package" in done.stderr
+    assert cause in done.stderr

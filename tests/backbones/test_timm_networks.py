@@ -91,7 +91,7 @@ def test_files_of_timm_and_of_foveal_load(name, tmp_path):
 
 def test_weights_of_another_network_are_refused(tmp_path):
     torch.save(timm.create_model("resnet18").state_dict(), tmp_path / "resnet18.pth")
-    with pytest.raises(WeightsError, match=r"do not fit timm/resnet34: keys \d+ missing"):
+    with pytest.raises(WeightsError, match=r"do not fit timm/resnet34: \d+ keys missing"):
         create_backbone("timm/resnet34", weights=tmp_path / "resnet18.pth")
 
 
@@ -119,7 +119,23 @@ def test_without_timm_a_name_that_needs_it_says_so(name, monkeypatch):
 def test_a_wrong_name_offers_the_nearest():
     with pytest.raises(UnknownBackboneError, match=r"timm has no network 'resnt18'; the nearest are .*resnet18"):
         create_backbone("timm/resnt18")
+    with pytest.raises(UnknownBackboneError, match=r"no network 'qqq'; list_backbones\('timm/\*'\) names those"):
+        create_backbone("timm/qqq")
+    with pytest.raises(UnknownBackboneError, match=r"'resnet18\.a1_in2k'; the nearest are .*resnet18\.a1_in1k"):
+        create_backbone("timm/resnet18.a1_in2k")
     assert "timm/resnet18" in list_backbones("timm/resnet*")
+    assert create_backbone("timm/resnet18.a1_in1k").channels[-1] == 512
+
+
+def test_a_network_without_branches_has_none_to_drop():
+    with pytest.raises(ValueError, match="timm/vgg11 has no residual branches to drop"):
+        create_backbone("timm/vgg11", stochastic_depth=0.1)
+
+
+def test_a_transformer_of_one_resolution_gives_its_last_maps():
+    backbone = create_backbone("timm/vit_tiny_patch16_224").eval()
+    assert backbone.strides == (16, 16, 16)
+    assert [tuple(m.shape) for m in backbone(torch.randn(1, 3, 64, 96))] == [(1, 192, 4, 6)] * 3
 
 
 def test_sizes_that_a_network_does_not_take_are_its_own_affair():

@@ -150,3 +150,20 @@ def test_special_pools_are_refused_and_nothing_is_changed(pool, message):
     with pytest.raises(ValueError, match=message):
         vary_layers(network, activation="elu", pooling="average")
     assert kinds(network) == {nn.Sequential, nn.ReLU, nn.MaxPool2d}
+
+
+def test_every_network_that_has_relus_runs_with_others():
+    for name in (
+        "nasnet_mobile",
+        "googlenet_bn",
+        "resnet20",
+        "densenet121",
+        "mobilenet_v2",
+        "xception",
+        "bn_inception",
+    ):
+        with torch.device("meta"):
+            backbone = create_backbone(name).eval()
+        if any(isinstance(module, nn.ReLU | nn.ReLU6) for module in backbone.modules()):
+            vary_layers(backbone, activation="prelu")
+        assert len(backbone(torch.empty(1, 3, 96, 96, device="meta"))) == len(backbone.channels)
