@@ -62,14 +62,6 @@ def check_names(
             check_names(value, inner, where, above=f"{full}.")
 
 
-def _check_backbone(name: Any) -> None:
-    try:
-        if isinstance(name, str):
-            find_family(name)
-    except UnknownBackboneError as error:
-        raise UsageError(f"{error} `foveal list backbones` shows them all.") from error
-
-
 def check_registries(task: str, values: Mapping[str, Any]) -> None:
     """Raise UsageError for a backbone, a data format or an augmentation that there is not: the commonest mistakes."""
     choices = (
@@ -94,6 +86,14 @@ def check_registries(task: str, values: Mapping[str, Any]) -> None:
             raise UsageError(
                 f"The data format {name} is for {FORMATS[name].task}; for {task} there are {', '.join(fitting)}."
             )
+
+
+def _check_backbone(name: Any) -> None:
+    try:
+        if isinstance(name, str):
+            find_family(name)
+    except UnknownBackboneError as error:
+        raise UsageError(f"{error} `foveal list backbones` shows them all.") from error
 
 
 def make_parser(types: Mapping[str, Any]) -> Any:
