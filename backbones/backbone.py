@@ -110,6 +110,8 @@ class Backbone(nn.Module):
                 raise ValueError(f"This backbone has no layer '{path}'; the nearest are {', '.join(near)}.")
         try:
             return self.run(images, layers)
+        except torch.OutOfMemoryError:
+            raise
         except (RuntimeError, ValueError, AssertionError) as error:
             self._explain(images, error)
             raise
@@ -136,9 +138,9 @@ class Backbone(nn.Module):
         first = output if isinstance(output, torch.Tensor) else output[0]
         return first.permute(0, 3, 1, 2) if self._layout == "NHWC" else first
 
-    def own_key(self, key: str) -> str:
-        """The key of this module's `state_dict` for that of the published network: the same."""
-        return key
+    def own_keys(self, keys: Iterable[str]) -> dict[str, str]:
+        """For keys of the published network's `state_dict` those of this module's: the same."""
+        return {key: key for key in keys}
 
     def _explain(self, images: torch.Tensor, error: Exception) -> None:
         """Raise a sentence in place of `error` where the images are to blame."""

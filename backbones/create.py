@@ -8,6 +8,7 @@ from typing import Any
 from .backbone import Backbone, Network
 from .catalogue import Family, find_family, plugins
 from .stochastic_depth import spread_stochastic_depth
+from .timm_package import published_keys
 from .weights import load_weights
 
 _OUTPUT_STRIDES = (32, 16, 8)
@@ -49,18 +50,17 @@ def create_backbone(
     options: dict[str, Any] = {"output_stride": output_stride, "levels": levels, "frozen_stages": frozen_stages}
     if family.module == "timm_networks":
         from .timm_networks import TimmBackbone
-        from .timm_package import published_keys
 
+        network = None
         backbone = TimmBackbone(name, in_channels=in_channels, stochastic_depth=stochastic_depth, **options)
-        published = published_keys(name)
     else:
         network = _build(name, family, in_channels)
         if stochastic_depth is not None:
             spread_stochastic_depth(network.module, stochastic_depth, name)
-        published = list(network.module.state_dict())
         backbone = Backbone(network, **options)
     if weights is not None:
-        ignored = {backbone.own_key(key) for key in published} - set(backbone.state_dict())
+        published = published_keys(name) if network is None else network.module.state_dict()
+        ignored = set(backbone.own_keys(published).values()) - set(backbone.state_dict())
         load_weights(backbone, weights, name, ignored=ignored)
     return backbone
 

@@ -3,7 +3,7 @@
 They run as timm's own extractors (`features_only`), which keep timm's layers under slightly other names.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
 from typing import Any
@@ -14,6 +14,7 @@ from torch import nn
 from .backbone import Backbone, FeatureInfo, resolve_levels
 from .catalogue import UnknownBackboneError
 from .layers import Renormalise
+from .layers.renormalise import IMAGENET_MEAN, IMAGENET_STD
 from .timm_package import require_timm, timm_name
 
 
@@ -63,21 +64,19 @@ class TimmBackbone(Backbone):
         outputs = dict(zip(self.layers, maps, strict=True))
         return [maps[level] for level in self._levels], [outputs[path] for path in layers]
 
-    def own_key(self, key: str) -> str:
-        """The key of this module's `state_dict` for one of timm's, which has the same name with other separators.
+    def own_keys(self, keys: Iterable[str]) -> dict[str, str]:
+        """For keys of timm's network those of this module, which are the same names with other separators.
 
         Bare, without separators, where this module has none such.
         """
-        return self._own_keys.get(_bare(key), _bare(key))
+        own = {_bare(key): key for key in self.state_dict()}
+        return {key: own.get(_bare(key), _bare(key)) for key in keys}
 
     def _explain(self, images: torch.Tensor, error: Exception) -> None:
         super()._explain(images, error)
-        size = " x ".join(map(str, images.shape[2:]))
-        raise ValueError(f"timm's {self._name} does not take images of {size} pixels ({error}).") from error
-
-    @property
-    def _own_keys(self) -> dict[str, str]:
-        return {_bare(key): key for key in self.state_dict()}
+        if isinstance(error, AssertionError):  # so timm refuses sizes
+            size = " x ".join(map(str, images.shape[2:]))
+            raise ValueError(f"timm's {self._name} does not take images of {size} pixels ({error}).") from error
 
     def _freeze(self, count: int) -> list[str]:
         self._check_frozen(count)
@@ -135,9 +134,9 @@ def _any_size(name: str) -> dict[str, Any]:
 
 
 def _statistics(name: str) -> tuple[Sequence[float], Sequence[float]]:
-    """Mean and standard deviation that the published weights expect."""
+    """Mean and standard deviation that the published weights expect; without such, ImageNet's."""
     settings = require_timm(name).models.get_pretrained_cfg(timm_name(name))
-    return settings.mean, settings.std
+    return (settings.mean, settings.std) if settings else (IMAGENET_MEAN, IMAGENET_STD)
 
 
 def _bare(key: str) -> str:

@@ -36,8 +36,9 @@ def load_weights(backbone: Backbone, source: str | Path, name: str, *, ignored: 
     trimmed layers). A file of a 3-channel (or 1-channel) network fits any number of input channels: see `_adapt_input`.
     Raises `WeightsError`, and then leaves the backbone as it was.
     """
-    read = {backbone.own_key(key): value for key, value in read_state_dict(source, name).items()}
-    found = {key: value for key, value in read.items() if key not in ignored}
+    read = read_state_dict(source, name)
+    own = backbone.own_keys(read)
+    found = {own[key]: value for key, value in read.items() if own[key] not in ignored}
     wanted = backbone.state_dict()
     first = next(path for path, module in backbone.named_modules() if isinstance(module, nn.Conv2d)) + ".weight"
     if first in found:
@@ -71,12 +72,9 @@ def read_linear_classifier(
     (classes, features) and bias (classes,) if what `backbone` lacks is a single linear layer (ResNet, MobileNetV2),
     auxiliary classifiers apart, else None: VGG has three, ConvNeXt normalises before it. Raises `WeightsError`.
     """
-    own = backbone.state_dict()
-    lacking = {
-        key: value
-        for key, value in read_state_dict(source, name).items()
-        if backbone.own_key(key) not in own and not key.lower().startswith("aux")
-    }
+    held, read = backbone.state_dict(), read_state_dict(source, name)
+    own = backbone.own_keys(read)
+    lacking = {key: value for key, value in read.items() if own[key] not in held and not key.lower().startswith("aux")}
     if len(lacking) != 2:
         return None
     weight, bias = sorted(lacking.values(), key=lambda tensor: -tensor.ndim)

@@ -63,7 +63,8 @@ def make_peer(name: str, folder: Path | None) -> tuple[nn.Module, str]:
 def make_ours(name: str, peer: nn.Module) -> Backbone:
     """The backbone with the peer's weights."""
     backbone = create_backbone(name)
-    state = {backbone.own_key(key): value for key, value in peer.state_dict().items()}
+    published = peer.state_dict()
+    state = {own: published[key] for key, own in backbone.own_keys(published).items()}
     backbone.load_state_dict({key: state[key] for key in backbone.state_dict()})
     return backbone
 

@@ -90,6 +90,8 @@ def test_levels_choose_maps_and_drop_the_layers_behind_them(name):
     maps = part(torch.empty(1, 1, 96, 96, device="meta"))  # one channel: grey images
     assert [m.shape[1] for m in maps] == list(part.channels)
     if name != "nasnet_large":  # timm's extractor keeps its layers
+        keys = list(whole.state_dict())
+        assert list(part.state_dict()) == keys[: len(part.state_dict())]
         dropped = list(whole.layers)[len(part.layers) :]
         assert set(whole.state_dict()) - set(part.state_dict()) == set(keys_of(whole.state_dict(), dropped))
 
@@ -108,9 +110,10 @@ def test_frozen_stages_are_the_parameters_of_the_first_levels(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_layer_is_left_out_of_the_gradient(name):
-    backbone = shapeless(name)
-    sum(m.sum() for m in backbone(torch.empty(2, 3, 96, 96, device="meta"))).backward()
-    assert [key for key, p in backbone.named_parameters() if p.grad is None] == []
+    for levels in (None, (1,)) if name != "nasnet_large" else (None,):
+        backbone = shapeless(name, levels=levels)
+        sum(m.sum() for m in backbone(torch.empty(2, 3, 96, 96, device="meta"))).backward()
+        assert [key for key, p in backbone.named_parameters() if p.grad is None] == []
 
 
 @pytest.mark.parametrize("name", FIRST)
@@ -129,9 +132,16 @@ def test_maps_are_what_the_layers_give_one_after_another(name):
         assert torch.equal(got, want.permute(0, 3, 1, 2) if channels_last else want)
 
 
+@pytest.mark.parametrize("name", FIRST)
+def test_all_stages_frozen_are_all_parameters(name):
+    count = len(shapeless(name).strides)
+    assert not any(p.requires_grad for p in shapeless(name, frozen_stages=count).parameters())
+
+
+@pytest.mark.parametrize("levels", [None, (1,)])
 @pytest.mark.parametrize("name", WITH_NUMBERS)
-def test_gradient_reaches_every_parameter(name):
-    backbone = create_backbone(name).eval()
+def test_gradient_reaches_every_parameter(name, levels):
+    backbone = create_backbone(name, levels=None if name == "nasnet_large" else levels).eval()
     maps = backbone(smallest_square(backbone))
     sum((m * torch.randn_like(m)).sum() / m.std() for m in maps).backward()
     assert [key for key, p in backbone.named_parameters() if p.grad is None or not p.grad.count_nonzero()] == []

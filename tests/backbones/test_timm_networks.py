@@ -85,8 +85,8 @@ def test_files_of_timm_and_of_foveal_load(name, tmp_path):
     images = torch.randn(1, 3, 64, 64)
     for got, want in zip(twin(images), backbone(images), strict=False):
         assert torch.equal(got, want)
-    first = next(iter(published.state_dict().values()))
-    assert torch.equal(backbone.state_dict()[backbone.own_key(next(iter(published.state_dict())))], first)
+    key, value = next(iter(published.state_dict().items()))
+    assert torch.equal(backbone.state_dict()[backbone.own_keys([key])[key]], value)
 
 
 def test_weights_of_another_network_are_refused(tmp_path):
@@ -142,3 +142,14 @@ def test_sizes_that_a_network_does_not_take_are_its_own_affair():
     backbone = create_backbone("timm/maxvit_tiny_tf_224", levels=(0, 1)).eval()
     with pytest.raises(ValueError, match="timm's maxvit_tiny_tf_224 does not take images of 224 x 192 pixels"):
         backbone(torch.randn(1, 3, 224, 192))
+
+
+def test_memory_that_runs_out_stays_what_it_is(monkeypatch):
+    backbone = create_backbone("timm/resnet18").eval()
+
+    def run(*_arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(backbone, "run", run)
+    with pytest.raises(torch.OutOfMemoryError):
+        backbone(torch.randn(1, 3, 64, 64))
