@@ -60,7 +60,16 @@ def read_state_dict(source: str | Path, name: str) -> Weights:
     A state dict may lie under "state_dict" or "model", its keys may begin with "module." (DDP); if any begin with
     "backbone.", as in foveal's checkpoints, they alone are taken, without it. Raises `WeightsError`.
     """
-    return _imagenet(name) if source == "imagenet" else _unwrap(_read(Path(source)), source)
+    if source == "imagenet":
+        return _imagenet(name)
+    held = read_file(source)
+    ours = {key.removeprefix("backbone."): value for key, value in held.items() if key.startswith("backbone.")}
+    return ours or held
+
+
+def read_file(source: str | Path) -> Weights:
+    """All tensors of a file under their own keys, on the CPU; as `read_state_dict`, but with "backbone." left."""
+    return _unwrap(_read(Path(source)), source)
 
 
 def read_linear_classifier(
@@ -92,7 +101,14 @@ def _imagenet(name: str) -> Weights:
         return _imagenet_of_timm(name)
     if publisher != "torchvision":
         raise WeightsError(f"{name} has no published ImageNet weights: leave weights out, or give weights=PATH.")
-    published = published_weights(name)
+    return download(published_weights(name), f"ImageNet weights of {name}")
+
+
+def download(published: WeightsEnum, what: str) -> Weights:
+    """A published file of torchvision's: from its cache, or from the network and then kept there.
+
+    Raises `WeightsError`, which calls the file `what`.
+    """
     file = Path(torch.hub.get_dir(), "checkpoints", Path(published.url).name)
     if file.exists():
         return _unwrap(_read(file), file)
@@ -101,7 +117,7 @@ def _imagenet(name: str) -> Weights:
             return published.get_state_dict(progress=True, check_hash=True, weights_only=True, map_location="cpu")
     except (OSError, HTTPException, RuntimeError, pickle.UnpicklingError) as error:
         raise WeightsError(
-            f"The ImageNet weights of {name} could not be downloaded from {published.url} ({_reason(error)}): "
+            f"The {what} could not be downloaded from {published.url} ({_reason(error)}): "
             f"put the file {file.name} into {file.parent}, or give weights=PATH."
         ) from error
 
@@ -174,8 +190,7 @@ def _unwrap(content: object, source: str | Path) -> Weights:
         )
     if all(key.startswith("module.") for key in content):
         content = {key.removeprefix("module."): value for key, value in content.items()}
-    ours = {key.removeprefix("backbone."): value for key, value in content.items() if key.startswith("backbone.")}
-    return ours or dict(content)
+    return dict(content)
 
 
 def _adapt_input(weight: torch.Tensor, shape: torch.Size) -> torch.Tensor:

@@ -14,16 +14,11 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from ..backbones.catalogue import UnknownBackboneError, find_family
 from ..core.errors import UsageError, unknown
 from ..datasets import FORMATS
-from ..tasks import augmentations
+from ..tasks import augmentation_names, ranges
 
-# Lowest and highest of what has a limit that its type does not say.
+# Lowest and highest of what has a limit that its type does not say; those of the `model` section are its task's.
 _RANGES = {
     "seed": (0, 2**32 - 1),
-    "model.frozen_stages": (0, 1000),
-    "model.dropout": (0, 0.99),
-    "model.loss.label_smoothing": (0, 0.99),
-    "model.mix.mixup": (0, 100),
-    "model.mix.cutmix": (0, 100),
     "data.size": (8, 8192),
     "data.images": (1, 10**9),
     "data.ignore_value": (0, 65535),
@@ -35,6 +30,7 @@ _RANGES = {
     "optimizer.weight_decay": (0, 1e6),
     "optimizer.momentum": (0, 0.9999),
     "optimizer.clip_norm": (0, 1e30),
+    "optimizer.ema": (0, 0.999999),
     "schedule.warmup_epochs": (0, 1e6),
     "trainer.max_epochs": (1, 10**6),
     "trainer.accumulate_grad_batches": (1, 10**6),
@@ -64,13 +60,11 @@ def check_names(
 
 def check_registries(task: str, values: Mapping[str, Any]) -> None:
     """Raise UsageError for a backbone, a data format or an augmentation that there is not: the commonest mistakes."""
-    choices = (
-        ("data format", values.get("data", {}).get("format"), list(FORMATS), "`foveal list datasets` shows them all."),
-        ("augmentation", values.get("data", {}).get("augment"), list(augmentations(task)), "Set data.augment to one."),
-    )
-    for kind, name, known, hint in choices:
-        if isinstance(name, str) and name not in known:
-            raise unknown(kind, name, known, hint)
+    name, augment = (values.get("data", {}).get(entry) for entry in ("format", "augment"))
+    if isinstance(name, str) and name not in FORMATS:
+        raise unknown("data format", name, FORMATS, "`foveal list datasets` shows them all.")
+    if isinstance(augment, str) or (isinstance(augment, list) and all(isinstance(name, str) for name in augment)):
+        augmentation_names(task, augment)
     _check_backbone(values.get("model", {}).get("backbone"))
     sources = values.get("data", {}).get("sources") or []
     if not isinstance(sources, list):
@@ -128,7 +122,8 @@ def check_types(values: dict[str, Any], types: Mapping[str, Any], where: Callabl
 
 def check_ranges(checked: Mapping[str, Any]) -> None:
     """Raise UsageError for a number that is out of its range; NaN is out of every one."""
-    for key, (low, high) in _RANGES.items():
+    model = {f"model.{name}": limits for name, limits in ranges(checked["task"]).items()}
+    for key, (low, high) in (_RANGES | model).items():
         value = _value_of(key, checked)
         if value is not None and not low <= value <= high:
             raise UsageError(f"{key} is {value}; it must be from {low} to {high}.")

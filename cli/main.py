@@ -26,6 +26,7 @@ COMMANDS = {
     "list": "backbones, recipes, tasks or datasets there are",
     "draw-data": "write a drawn data set in any format, with known truth",
     "check-data": "what is wrong with a data set, file by file",
+    "fit-anchors": "anchors that fit a detection data set, as lines for its recipe",
 }
 
 # Of a RuntimeError of torch's that is about the machine, and not about our code.
@@ -84,7 +85,7 @@ def _run(arguments: list[str]) -> int:
         usage="foveal COMMAND ... [--debug]",
         description="Vision tasks on shared CNN backbones: train, evaluate, predict on folders.",
         epilog="commands:\n"
-        + "\n".join(f"  {name:<10} {what}" for name, what in COMMANDS.items())
+        + "\n".join(f"  {name:<11} {what}" for name, what in COMMANDS.items())
         + "\n\n`foveal COMMAND --help` says more.\n\n"
         + _EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

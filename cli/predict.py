@@ -1,66 +1,147 @@
-"""`foveal predict CKPT PATH...`: results for image files, as JSON lines and CSV, and as drawn pictures on request."""
+"""`foveal predict CKPT PATH...`: results for image and video files, as JSON lines and CSV, drawn or in the formats of
+others on request.
+"""
 
 import re
 import time
+from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core.errors import DataError, UsageError
-from ..core.inputs import IMAGE_SUFFIXES, find_checkpoint, find_images
+from ..core.inputs import IMAGE_SUFFIXES, Input, find_checkpoint, find_images, is_video
+from ..core.options import PredictionOptions
 from .main import CommandParser
+
+if TYPE_CHECKING:
+    from ..core.task import Task
+
+_TASK_OPTIONS = tuple(field.name for field in fields(PredictionOptions))
 
 
 def run(arguments: list[str]) -> int:
-    """Predict; 0 if every image could be read (or no more than --max-bad could not), 3 otherwise."""
+    """Predict; 0 if every file could be read (or no more than --max-bad could not), 3 otherwise."""
     parser = CommandParser("foveal predict", __doc__)
-    parser.add_argument("checkpoint", metavar="CKPT", help="a .ckpt file, or the folder of a run (its best.ckpt)")
-    parser.add_argument(
-        "paths", metavar="PATH", nargs="+", help="image files, folders, globs, or @list.txt with a path a line"
-    )
-    parser.add_argument("--out", type=Path, default=Path("predictions"), metavar="DIR", help="folder for the results")
-    parser.add_argument("--draw", action="store_true", help="also write each image with its results to OUT/pictures")
-    parser.add_argument("--top-k", type=int, default=5, metavar="K", help="classes to name (default: 5)")
-    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="images a step (default: 32)")
-    parser.add_argument(
-        "--num-workers", type=int, metavar="N", help="processes that read images (default: by the cores)"
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N, gpu or mps")
-    parser.add_argument("--max-bad", type=int, default=0, metavar="N", help="unreadable files that are still a success")
-    parser.add_argument("--overwrite", action="store_true", help="replace the results in --out")
+    _add_arguments(parser)
+    _add_task_options(parser)
     given = parser.parse_args(arguments)
-    for name, value, least in (
-        ("top-k", given.top_k, 1),
-        ("batch-size", given.batch_size, 1),
-        ("max-bad", given.max_bad, 0),
-    ):
-        if value < least:
-            raise UsageError(f"--{name} is {value}; it must be {least} or more.")
+    _check_numbers(given)
     if not re.fullmatch(r"auto|cpu|mps|gpu|cuda(:\d+)?", given.device):
         raise UsageError(f"--device is {given.device}; give auto, cpu, cuda, cuda:N, gpu or mps.")
+    if given.overlap is not None and given.tile is None:
+        raise UsageError("--overlap is that of tiles, and there are none; give --tile PIXELS too.")
     find_checkpoint(given.checkpoint)
     return _predict(given)
 
 
+def _add_arguments(parser: CommandParser) -> None:
+    add = parser.add_argument
+    add("checkpoint", metavar="CKPT", help="a .ckpt file, or the folder of a run (its best.ckpt)")
+    add(
+        "paths",
+        metavar="PATH",
+        nargs="+",
+        help="image and video files, folders of images, globs, or @list.txt with a path a line",
+    )
+    add("--out", type=Path, default=Path("predictions"), metavar="DIR", help="folder for the results")
+    add("--draw", action="store_true", help="also write each image or video with its results to OUT/pictures")
+    add("--formats", type=_names, default=(), metavar="LIST", help="of boxes: coco,yolo,crops, or some of them")
+    add("--save-crops", action="store_true", help="also cut each box out of its image: OUT/crops/CLASS")
+    add("--crop-margin", type=float, default=0.0, metavar="SHARE", help="of its sides, around each crop (default: 0)")
+    add("--every", type=int, default=1, metavar="N", help="of videos each N-th frame (default: 1)")
+    add("--batch-size", type=int, metavar="N", help="images a step (default: as in training)")
+    add("--num-workers", type=int, metavar="N", help="processes that read images (default: by the cores)")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:N, gpu or mps")
+    add("--precision", choices=("32", "bf16"), default="32", help="bf16 is faster on most GPUs (default: 32)")
+    add("--max-bad", type=int, default=0, metavar="N", help="unreadable files that are still a success")
+    add("--overwrite", action="store_true", help="replace the results in --out")
+
+
+def _add_task_options(parser: CommandParser) -> None:
+    """Those of PredictionOptions, each None where it is not given."""
+    add = parser.add_argument_group("of some tasks").add_argument
+    add("--top-k", type=int, metavar="K", help="classes to name (default: 5)")
+    add("--score", type=float, metavar="S", help="leave out what is less sure (default: what validation found best)")
+    add("--nms-iou", type=float, metavar="IOU", help="boxes of a class that overlap by more are one object")
+    add("--nms", choices=("hard", "soft"), help="soft lowers the scores of such boxes instead (default: hard)")
+    add("--class-agnostic", action="store_true", default=None, help="so do boxes of different classes")
+    add("--flip", action="store_true", default=None, help="predict each image mirrored too, and join the results")
+    add("--scales", type=_numbers, metavar="LIST", help="predict at these sizes, as 0.75,1,1.25, and join the results")
+    add("--tile", type=int, metavar="PIXELS", help="predict squares of this side, and the whole, and join the results")
+    add("--overlap", type=float, metavar="SHARE", help="of neighbouring tiles, at least (default: 0.2)")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(float(name) for name in _names(text))
+
+
+# What each number may be.
+_ONE_OR_MORE: tuple[Callable[[float], bool], str] = (lambda value: value >= 1, "1 or more")
+_SHARE: tuple[Callable[[float], bool], str] = (lambda value: 0 <= value <= 1, "from 0 to 1")
+_BOUNDS: dict[str, tuple[Callable[[float], bool], str]] = {
+    "top_k": _ONE_OR_MORE,
+    "batch_size": _ONE_OR_MORE,
+    "every": _ONE_OR_MORE,
+    "max_bad": (lambda value: value >= 0, "0 or more"),
+    "score": _SHARE,
+    "nms_iou": _SHARE,
+    "crop_margin": (lambda value: 0 <= value <= 10, "from 0 to 10"),
+    "tile": (lambda value: value >= 32, "32 or more pixels"),
+    "overlap": (lambda value: 0 <= value <= 0.9, "from 0 to 0.9"),
+}
+
+
+def _check_numbers(given: Any) -> None:
+    for name, (good, expected) in _BOUNDS.items():
+        value = getattr(given, name)
+        if value is not None and not good(value):
+            raise UsageError(f"{_option(name)} is {value}; it must be {expected}.")
+    if given.scales is not None and not (given.scales and all(0.1 <= scale <= 10 for scale in given.scales)):
+        raise UsageError("--scales takes one number or more from 0.1 to 10, with commas between.")
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
 def _predict(given: Any) -> int:
     inputs = find_images(given.paths, IMAGE_SUFFIXES, leave_out=given.out)
+    from ..core.box_formats import BoxFiles
     from ..core.fit import quiet
-    from ..core.predict import find_device, predict_files
+    from ..core.predict import Running, find_device, predict_files
     from ..core.writers import FolderWriter
     from ..tasks import load
 
     quiet()
     device = find_device(given.device)
     task = load(given.checkpoint)
-    if hasattr(task, "top_k"):
-        task.top_k = given.top_k
+    task.prediction_options = _task_options(given, task)
+    running = Running(
+        device=device,
+        batch_size=given.batch_size or _trained_batch_size(task) or Running.batch_size,
+        num_workers=given.num_workers,
+        precision=given.precision,
+        every=given.every,
+    )
+    formats = (*given.formats, *(["crops"] if given.save_crops else []))
+    boxes = BoxFiles(formats, task.class_names, given.crop_margin)
+    draw = task.draw if given.draw else None
     began = time.perf_counter()
-    with FolderWriter(given.out, draw=task.draw if given.draw else None, overwrite=given.overwrite) as writer:
-        print(f"{len(inputs)} images to predict; results in {given.out}", flush=True)
-        predict_files(task, inputs, writer, batch_size=given.batch_size, num_workers=given.num_workers, device=device)
+    with FolderWriter(
+        given.out, inputs=inputs, every=given.every, draw=draw, boxes=boxes, overwrite=given.overwrite
+    ) as writer:
+        print(f"{_counted(inputs)} to predict; results in {given.out}", flush=True)
+        predict_files(task, inputs, writer, running)
     seconds = time.perf_counter() - began
-    rate = f"{len(inputs) / seconds:.0f} images/s"
+    what = "images and frames" if any(is_video(image.path) for image in inputs) else "images"
+    rate = f"{writer.written / seconds:.0f} images/s"
     print(
-        f"Done: {writer.written} images predicted, {writer.failed} unreadable, {seconds:.1f} s ({rate}); "
+        f"Done: {writer.written} {what} predicted, {writer.failed} unreadable, {seconds:.1f} s ({rate}); "
         f"results in {given.out}"
     )
     if writer.failed > given.max_bad:
@@ -69,3 +150,25 @@ def _predict(given: Any) -> int:
             "reason. All others are written."
         )
     return 0
+
+
+def _task_options(given: Any, task: "Task") -> PredictionOptions:
+    """What was given on the command line; raises UsageError for what means nothing to the task."""
+    wanted = {name: getattr(given, name) for name in _TASK_OPTIONS if getattr(given, name) is not None}
+    for name in wanted:
+        if name not in task.PREDICTION_OPTIONS:
+            taken = ", ".join(_option(other) for other in task.PREDICTION_OPTIONS) or "none of these options"
+            raise UsageError(f"{_option(name)} means nothing to {task.name}; it takes {taken}.")
+    return PredictionOptions(**wanted)
+
+
+def _trained_batch_size(task: "Task") -> int | None:
+    size = task.recipe.get("data", {}).get("batch_size")
+    return size if isinstance(size, int) and size > 0 else None
+
+
+def _counted(inputs: list[Input]) -> str:
+    videos = sum(is_video(image.path) for image in inputs)
+    images = len(inputs) - videos
+    counted = [f"{videos} video{'s' * (videos > 1)}"] if videos else []
+    return " and ".join([f"{images} images", *counted] if images else counted)

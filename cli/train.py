@@ -22,7 +22,7 @@ recipes:
 
 def run(arguments: list[str]) -> int:
     """Train; 0 at the end."""
-    arguments, overrides = _split_overrides(arguments)
+    arguments, overrides = split_overrides(arguments)
     parser = CommandParser("foveal train", __doc__, epilog=_EPILOG + "\n  ".join(list_recipes()), add_help=False)
     parser.add_argument("recipe", metavar="RECIPE", nargs="?", help="a name from `foveal list recipes`, or a YAML file")
     parser.add_argument("--out", type=Path, metavar="DIR", help="the run folder (default: runs/NAME, runs/NAME-2, ...)")
@@ -39,7 +39,7 @@ def run(arguments: list[str]) -> int:
     if given.recipe is None:
         parser.error("RECIPE is missing")
     find_recipe(given.recipe)
-    _require_root(dict(overrides).get("data.root"))  # before anything that takes time
+    require_root(dict(overrides).get("data.root"))  # before anything that takes time
     recipe = parse_recipe(given.recipe, overrides)
     if given.resume and given.overwrite:
         raise UsageError("--resume goes on with a run and --overwrite replaces it; give one of them.")
@@ -59,13 +59,14 @@ def run(arguments: list[str]) -> int:
     return _train(recipe, folder, overwrite=given.overwrite, resume=given.resume)
 
 
-def _require_root(root: str | None) -> None:
+def require_root(root: str | None) -> None:
+    """Raise UsageError where the `data.root` of a command line is nowhere."""
     if root not in (None, "null") and not Path(root).expanduser().exists():
         raise UsageError(f"{root}: there is no such folder or file; give your images as --data.root.")
 
 
 def _absolute(root: str) -> str:
-    _require_root(root)
+    require_root(root)
     return str(Path(root).expanduser().absolute())
 
 
@@ -190,8 +191,11 @@ def open_split(recipe: Recipe, split: "Split") -> "Dataset":
     )
 
 
-def _split_overrides(arguments: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
-    # `--section.entry value` and `--section.entry=value` set the recipe; everything else is argparse's.
+def split_overrides(arguments: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    """`--section.entry value` and `--section.entry=value` set the recipe; everything else is argparse's.
+
+    Returns both, the former as pairs of entry and text.
+    """
     rest, overrides = [], []
     queue = list(arguments)
     while queue:

@@ -4,12 +4,15 @@ import csv
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, WeightAveraging
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from .errors import Interrupted, NumericalError
 from .plots import plot_curves
@@ -124,11 +127,72 @@ class SafeStop(Callback):
         return None
 
 
+class MovingAverage(WeightAveraging):
+    """Validates with a moving average of the weights, and has checkpoints hold it as the weights to use.
+
+    After optimizer step t + 1 the average keeps min(`decay`, (1 + t) / (10 + t)) of itself, so that it is not held back
+    by how the network began; it starts as the weights after the first step. Statistics of batch norms are averaged too,
+    and whole numbers copied. `last.ckpt` also has what to go on with: the weights of the optimizer.
+
+    It must stand before `SafeStop` in the trainer's list: an interrupted run is saved there, after the average has had
+    the step under way, and with both sets of weights in their places.
+    """
+
+    def __init__(self, decay: float) -> None:
+        super().__init__(multi_avg_fn=self._follow)
+        self.decay = decay
+        self._exchanged = False
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Make the average on the device of the training; at this point the module itself is not there yet."""
+        self._device = trainer.strategy.root_device
+        super().setup(trainer, pl_module, stage)
+        if self._average_model is not None:
+            self._average_model.n_averaged = self._average_model.n_averaged.cpu()  # read each step: no wait for a GPU
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Put the average in the module's place."""
+        super().on_validation_epoch_start(trainer, pl_module)
+        self._exchanged = True
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Give the weights back."""
+        super().on_validation_epoch_end(trainer, pl_module)
+        self._exchanged = False
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Give the weights back to a run that ends within a validation, before it is saved."""
+        if self._exchanged:
+            self.on_validation_epoch_end(trainer, pl_module)
+
+    @contextmanager
+    def in_place(self, module: pl.LightningModule) -> Iterator[None]:
+        """The average in the place of the weights: Lightning asks no callback about a file of weights alone."""
+        self._swap_models(module)
+        try:
+            yield
+        finally:
+            self._swap_models(module)
+
+    def _follow(self, averages: Any, weights: Any, _number: Any) -> None:
+        # All of one type. The number of updates comes as a tensor on their device, and is read here on the CPU.
+        if not averages[0].is_floating_point():
+            for average, value in zip(averages, weights, strict=True):
+                average.copy_(value)
+            return
+        assert self._average_model is not None
+        number = int(self._average_model.n_averaged)
+        get_ema_multi_avg_fn(min(self.decay, (1 + number) / (10 + number)))(averages, weights, number)
+
+
 class FiniteCheckpoint(ModelCheckpoint):
     """Never replaces a good checkpoint by one with NaN or infinite weights; of epochs that score alike, keeps the last.
 
-    A small validation set is soon without a fault, and its first such epoch is seldom the best one.
+    A small validation set is soon without a fault, and its first such epoch is seldom the best one. With `average`, a
+    checkpoint of weights alone holds that in their place.
     """
+
+    average: MovingAverage | None = None
 
     def check_monitor_top_k(self, trainer: pl.Trainer, current: torch.Tensor | None = None) -> bool:
         """Whether this epoch is as good as the best so far."""
@@ -141,7 +205,8 @@ class FiniteCheckpoint(ModelCheckpoint):
                 f"The weights are no longer finite after epoch {trainer.current_epoch + 1}; lower optimizer.lr or set "
                 "optimizer.clip_norm. The checkpoints of the run are from before."
             )
-        super()._save_checkpoint(trainer, filepath)
+        with self.average.in_place(trainer.lightning_module) if self.average is not None else nullcontext():
+            super()._save_checkpoint(trainer, filepath)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on with the best score so far, also where the run's folder was moved: Lightning would forget it."""
@@ -153,10 +218,13 @@ class FiniteCheckpoint(ModelCheckpoint):
         return str(Path(self.dirpath or ".") / Path(path).name) if path else path
 
 
-def checkpoints(folder: Path, monitor: str) -> list[Callback]:
-    """`best.ckpt`, the weights of the epoch with the highest `monitor`, and `last.ckpt`, all to go on from."""
+def checkpoints(folder: Path, monitor: str, average: MovingAverage | None = None) -> list[Callback]:
+    """`best.ckpt`, the weights of the epoch with the highest `monitor`, and `last.ckpt`, all to go on from; where there
+    is an `average` of the weights, both hold it.
+    """
     common: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False, "auto_insert_metric_name": False}
     best = FiniteCheckpoint(filename="best", monitor=monitor, mode="max", save_weights_only=True, **common)
+    best.average = average
     last = FiniteCheckpoint(filename="last", every_n_epochs=1, save_on_train_epoch_end=True, **common)
     return [best, last]
 

@@ -55,7 +55,7 @@ class DataModule(pl.LightningDataModule):
     transform for a kind of augmentation (`none` for val and test). Raises what `open_split` raises.
     """
 
-    transform: Callable[[str], Transform]
+    transform: Callable[[str | list[str]], Transform]
 
     def __init__(self, open_split: Callable[[Split], Dataset], options: DataOptions, *, seed: int = 0) -> None:
         super().__init__()
@@ -107,7 +107,8 @@ class DataModule(pl.LightningDataModule):
 
     def evaluation_loader(self, split: Split) -> DataLoader:
         """The images of `split` in their order, prepared as for prediction."""
-        prepared = _Prepared(self.dataset(split), self.transform("none"), self.seed, self.options.on_error)
+        dataset, transform = self.dataset(split), self.transform("none")
+        prepared = _Prepared(dataset, transform, self.seed, self.options.on_error, keep_truth=True)
         return self._loader(prepared, batch_size=self.options.batch_size)
 
     def _loader(self, dataset: "_Prepared", **batches: Any) -> DataLoader:
@@ -146,6 +147,7 @@ def preprocessing(options: DataOptions) -> Preprocessing:
 # What fills the room beside an image that is smaller than the largest of its batch.
 _PADDING = {"image": 0, "mask": 255, "edges": 0, "depth": 0}
 _NUMBERS = ("label", "identity", "sequence", "frame")
+_TRUTH = ("boxes", "labels", "crowd", "difficult", "area")  # what a metric wants in pixels of the file
 
 
 def collate(samples: Sequence[Mapping[str, Any]]) -> Batch:
@@ -205,17 +207,26 @@ class _Prepared:
     """A data set after its transform: what the loader's workers run.
 
     With `on_error` skip, an image that cannot be read is left out; with `replace`, the next one that can be takes its
-    place, so that batches keep their size. What was wrong goes along under `skipped`.
+    place, so that batches keep their size. What was wrong goes along under `skipped`. With `keep_truth`, the objects go
+    along under `truth` as the data set has them: a small one may be lost when its image is made smaller.
     """
 
     def __init__(
-        self, dataset: Dataset, transform: Transform, seed: int, on_error: str = "stop", replace: bool = False
+        self,
+        dataset: Dataset,
+        transform: Transform,
+        seed: int,
+        on_error: str = "stop",
+        *,
+        replace: bool = False,
+        keep_truth: bool = False,
     ) -> None:
         self.dataset = dataset
         self.transform = transform
         self.seed = seed
         self._skip = on_error == "skip"
         self._tries = _TRIES if replace else 1
+        self._keep_truth = keep_truth
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -233,7 +244,10 @@ class _Prepared:
                 index = (index + 1) % len(self)
                 continue
             changed = self.transform(sample, sample_seed(self.seed, epoch, index))
-            return {**{key: _tensor(key, value) for key, value in changed.items()}, "skipped": skipped}
+            prepared = {**{key: _tensor(key, value) for key, value in changed.items()}, "skipped": skipped}
+            if self._keep_truth and "boxes" in sample:
+                prepared["truth"] = {key: torch.from_numpy(sample[key]) for key in _TRUTH if key in sample}
+            return prepared
         if self._tries > 1:
             return DataError(f"{_TRIES} images in a row could not be read, the first: {skipped[0]}")
         return {"skipped": skipped}

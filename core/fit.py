@@ -17,7 +17,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
-from .callbacks import MetricsTable, SafeStop, checkpoints
+from .callbacks import MetricsTable, MovingAverage, SafeStop, checkpoints
 from .checkpoint import AtomicCheckpointIO, read_checkpoint
 from .data import DataModule, Split, require_images
 from .errors import Interrupted, MachineError, UsageError
@@ -38,6 +38,8 @@ def fit(
 ) -> None:
     """Train `task` on `data` and leave checkpoints, table and plots in `folder`; `task` ends with the best weights.
 
+    With `task.optimizer_options.ema`, the weights that are validated, kept and left are the moving average.
+
     `resume` is a checkpoint of the same recipe to go on from. Raises Interrupted after Ctrl-C or SIGTERM (`last.ckpt`
     is there), NumericalError for a loss that is not finite (the last finite checkpoint is there), DataError for a split
     without images.
@@ -49,10 +51,18 @@ def fit(
         data.start = _position(read_checkpoint(resume))
     data.pin_memory = options.accelerator != "cpu" and torch.cuda.is_available()
     stop = SafeStop(folder)
+    decay = task.optimizer_options.ema
+    average = MovingAverage(decay) if decay else None
     trainer = build_trainer(
         options,
         folder,
-        callbacks=[*checkpoints(folder, f"val/{task.metric}"), MetricsTable(folder), stop, EpochProgress()],
+        callbacks=[
+            *([average] if average else []),
+            *checkpoints(folder, f"val/{task.metric}", average),
+            MetricsTable(folder),
+            stop,
+            EpochProgress(),
+        ],
         logger=TensorBoardLogger(folder, name="", version="tensorboard") if find_spec("tensorboard") else None,
         clip_norm=clip_norm,
     )

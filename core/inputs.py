@@ -17,6 +17,9 @@ IMAGE_SUFFIXES = frozenset((
     ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm", ".pbm", ".pnm",
 ))  # fmt: skip
 
+# A file with one of these is taken for a video; a search of a folder passes over them.
+VIDEO_SUFFIXES = frozenset((".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v"))
+
 # Left by operating systems beside images; never images themselves.
 LITTER = {".DS_Store", "Thumbs.db", "desktop.ini"}
 
@@ -26,6 +29,11 @@ class Input(NamedTuple):
 
     path: str
     name: str
+
+
+def is_video(path: str) -> bool:
+    """Whether a file is to be read as a video, by the end of its name."""
+    return os.path.splitext(path)[1].lower() in VIDEO_SUFFIXES
 
 
 def find_images(arguments: Sequence[str], suffixes: frozenset[str], leave_out: str | Path | None = None) -> list[Input]:

@@ -26,10 +26,12 @@ class DataOptions:
         ignore_value: the value in mask files of pixels that count for nothing.
         depth_scale: steps of a 16-bit depth file to the metre (KITTI 256, TUM 5000, millimetres 1000).
         size: height and width of the network's input, in pixels.
-        resize: squash both sides to `size`; crop the middle after scaling the shorter side to size / 0.875; or fit the
-            longer side to `size`, so that images keep their shape.
+        resize: squash both sides to `size`; crop the middle after scaling the shorter side to size / 0.875; fit the
+            longer side to `size`, so that images keep their shape; or the shorter side to `size`, but the longer to at
+            most 5/3 of it, as Faster R-CNN has it.
         grey: one grey channel in place of three colours.
-        augment: random changes to training images; a task names its own, and `none` is always there.
+        augment: random changes to training images; a task names its own, and `none` is always there. For detection also
+            a list of single steps, [photometric, expand, iou_crop, scales, flip].
         batch_size: images a step.
         sampling: uniform, each image once an epoch; balanced, images of rare classes more often.
         aspect_buckets: batches of images of like shape, sorted into this many kinds of height by width; 1 for none.
@@ -47,15 +49,43 @@ class DataOptions:
     ignore_value: int | None = None
     depth_scale: float | None = None
     size: int = 224
-    resize: Literal["squash", "crop", "fit"] = "squash"
+    resize: Literal["squash", "crop", "fit", "shorter"] = "squash"
     grey: bool = False
-    augment: str = "none"
+    augment: str | list[str] = "none"
     batch_size: int = 32
     sampling: Literal["uniform", "balanced"] = "uniform"
     aspect_buckets: int = 1
     num_workers: int | None = None
     on_error: Literal["stop", "skip"] = "stop"
     splits: tuple[float, float, float] = (0.65, 0.10, 0.25)
+
+
+@dataclass
+class PredictionOptions:
+    """What `foveal predict` may say of how a task predicts; `Task.PREDICTION_OPTIONS` names those that a task takes.
+
+    Args:
+        top_k: classes to name.
+        score: results of a lower score are left out; None for the thresholds that validation found.
+        nms_iou: of two boxes of a class that overlap by more, the one of lower score goes; None for the model's own.
+        nms: hard, as said; soft, the one of lower score loses the more score the more it overlaps.
+        class_agnostic: boxes of different classes suppress each other too.
+        flip: predict each image mirrored as well, and join the results.
+        scales: predict each image at these sizes, as shares of the network's input, and join the results.
+        tile: predict squares of so many pixels of the file, and the whole image, and join the results; None for the
+            whole image alone.
+        overlap: least share of a tile that its neighbour sees too.
+    """
+
+    top_k: int = 5
+    score: float | None = None
+    nms_iou: float | None = None
+    nms: Literal["hard", "soft"] = "hard"
+    class_agnostic: bool = False
+    flip: bool = False
+    scales: tuple[float, ...] = (1.0,)
+    tile: int | None = None
+    overlap: float = 0.2
 
 
 @dataclass
@@ -68,6 +98,8 @@ class OptimizerOptions:
         weight_decay: on weights alone, never on biases and normalisation.
         momentum: of sgd.
         clip_norm: gradients longer than this are scaled to it; 0 leaves them.
+        ema: decay a step of a moving average of the weights (0.999, say), with which the run validates and which its
+            checkpoints hold for use; 0 for none.
     """
 
     name: Literal["sgd", "adam", "adamw"] = "adamw"
@@ -75,6 +107,7 @@ class OptimizerOptions:
     weight_decay: float = 0.05
     momentum: float = 0.9
     clip_norm: float = 0.0
+    ema: float = 0.0
 
 
 @dataclass

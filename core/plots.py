@@ -16,21 +16,15 @@ BLUE, GREY, INK, PAPER = (47, 108, 163), (225, 229, 233), (28, 33, 38), (255, 25
 def draw_caption(image: np.ndarray, names: Sequence[str], shares: Sequence[float]) -> np.ndarray:
     """`image` uint8 RGB (H, W, 3) with a line and a bar below it for each name and its share of 1; uint8 (H', W', 3).
 
-    A small image is enlarged by a whole number, so that its pixels stay squares and the words are readable; one of more
-    than 2,000 pixels is made smaller.
+    The image is made a size to look at, see `sized_to_see`.
     """
-    shrink = _LARGEST / max(image.shape[:2])
-    if shrink < 1:
-        height, width = (max(1, round(side * shrink)) for side in image.shape[:2])
-        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    factor = max(1, -(-240 // max(image.shape[:2])))
-    image = np.kron(image, np.ones((factor, factor, 1), np.uint8)) if factor > 1 else image
+    image = sized_to_see(image)
     line = max(22, round(max(image.shape[:2]) / 24))
     width = max(image.shape[1], 10 * line)
     picture = Image.new("RGB", (width, image.shape[0] + line * len(names) + line // 2), PAPER)
     picture.paste(Image.fromarray(image), ((width - image.shape[1]) // 2, 0))
     canvas = ImageDraw.Draw(picture)
-    font = _font(round(line * 0.62))
+    font = load_font(round(line * 0.62))
     for row, (name, share) in enumerate(zip(names, shares, strict=True)):
         top = image.shape[0] + line // 4 + row * line
         right = width - line // 4
@@ -41,8 +35,22 @@ def draw_caption(image: np.ndarray, names: Sequence[str], shares: Sequence[float
         middle = top + line / 2
         canvas.text((right - 3.2 * line, middle), f"{100 * share:.1f} %", INK, font, anchor="rm")
         room = right - 5.6 * line - line // 4
-        canvas.text((line // 4, middle), _fitting(name, font, room), INK, font, anchor="lm")
+        canvas.text((line // 4, middle), shorten(name, font, room), INK, font, anchor="lm")
     return np.asarray(picture)
+
+
+def sized_to_see(image: np.ndarray) -> np.ndarray:
+    """An image uint8 (H, W, 3) at a size for people.
+
+    A small one is enlarged by a whole number, so that its pixels stay squares and words on it are readable; one of more
+    than 2,000 pixels is made smaller.
+    """
+    shrink = _LARGEST / max(image.shape[:2])
+    if shrink < 1:
+        height, width = (max(1, round(side * shrink)) for side in image.shape[:2])
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    factor = max(1, -(-240 // max(image.shape[:2])))
+    return np.kron(image, np.ones((factor, factor, 1), np.uint8)) if factor > 1 else image
 
 
 def draw_sheet(rows: Sequence[Sequence[np.ndarray]], titles: Sequence[str], side: int = 240) -> np.ndarray:
@@ -56,7 +64,7 @@ def draw_sheet(rows: Sequence[Sequence[np.ndarray]], titles: Sequence[str], side
     canvas = ImageDraw.Draw(sheet)
     for column, title in enumerate(titles):
         left = gap + column * (side + gap)
-        canvas.text((left + side / 2, head / 2), title, INK, _font(17), anchor="mm")
+        canvas.text((left + side / 2, head / 2), title, INK, load_font(17), anchor="mm")
     top = head
     for row, height in zip(rows, heights, strict=True):
         for column, picture in enumerate(row):
@@ -97,6 +105,40 @@ def plot_curves(rows: Sequence[Mapping[str, float]], path: str | Path) -> None:
     figure.savefig(path, dpi=130)
 
 
+_CURVES = 10  # that the colours tell apart
+
+
+def plot_precision_recall(curves: Mapping[str, tuple[np.ndarray, np.ndarray, float | None]], path: str | Path) -> None:
+    """Precision by recall of each class: `curves` has recall and precision, shares of 1, and the average precision.
+
+    Of more than ten classes those of the lowest average precision are named, and all others lie behind them in grey.
+    """
+    from matplotlib.figure import Figure
+
+    there = {name: curve for name, curve in curves.items() if curve[2] is not None}
+    order = sorted(there, key=lambda name: there[name][2] or 0.0)
+    named = set(order[:_CURVES])
+    figure = Figure(figsize=(7.2, 4.8), layout="constrained")
+    axes = figure.add_subplot()
+    for name in order[::-1]:
+        recall, precision, average = there[name]
+        first = precision[0] if len(precision) else 0.0
+        points = (np.append(0.0, recall), np.append(first, precision))
+        if name in named:
+            label = " ".join(name.split()).replace("$", r"\$")  # $ begins mathematics in matplotlib
+            axes.plot(*points, linewidth=1.6, label=f"{label}  {average:.2f}", zorder=3)
+        else:
+            axes.plot(*points, linewidth=0.8, color="0.8", zorder=2)
+    axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.02))
+    axes.grid(alpha=0.25)
+    if named:
+        title = "class, AP at IoU 0.5" if len(order) <= _CURVES else f"{_CURVES} lowest of {len(order)} classes"
+        figure.legend(loc="outside right upper", fontsize=8, frameon=False, title=title, title_fontsize=8)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # as in plot_confusion
+        figure.savefig(path, dpi=130, bbox_inches="tight")
+
+
 def plot_confusion(matrix: torch.Tensor, names: Sequence[str], path: str | Path) -> None:
     """`matrix` int64 (C, C), rows the truth, columns what was predicted; coloured by share of the row, counts where
     there is room.
@@ -125,14 +167,16 @@ def plot_confusion(matrix: torch.Tensor, names: Sequence[str], path: str | Path)
         figure.savefig(path, dpi=130, bbox_inches="tight")
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def load_font(size: int) -> ImageFont.FreeTypeFont:
+    """Letters `size` pixels high."""
     # DejaVu Sans comes with matplotlib, and has the letters of most alphabets; Pillow's own font stops at ASCII.
     from matplotlib import get_data_path
 
     return ImageFont.truetype(str(Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), size)
 
 
-def _fitting(text: str, font: ImageFont.FreeTypeFont, room: float) -> str:
+def shorten(text: str, font: ImageFont.FreeTypeFont, room: float) -> str:
+    """`text` in one line, cut so that it takes no more than `room` pixels."""
     text = " ".join(text.split())
     if font.getlength(text) <= room:
         return text

@@ -1,62 +1,72 @@
-"""A trained task over many image files: read and prepare in workers, predict in batches, write as results come.
+"""A trained task over many files: read and prepare in workers, predict in batches, write as results come.
 
-A file that cannot be read is noted and passed over; it never stops the run, and never changes what is said about
-another file.
+Images go first, then videos, one after another. With the task's option `tile`, an image or frame is predicted in parts,
+which are prepared batch by batch and joined when the last is there. A file that cannot be read is noted and passed
+over; it never stops the run, and never changes what is said about another file.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
 import cv2
+import numpy as np
 import torch
-from torch.utils.data import DataLoader
+from rich.progress import Progress
+from torch.utils.data import DataLoader, IterableDataset
 
 from .bars import progress_bar
 from .data import collate, limit_threads, number_of_workers, to_tensor
 from .errors import MachineError
-from .images import ImageError, read_image
-from .inputs import Input
+from .images import ImageError, read_image, read_size
+from .inputs import Input, is_video
 from .task import Task
+from .tiles import Tile, cut_tiles
 from .transforms import Transform
-from .types import Batch, Sample
+from .types import Batch, Prediction
+from .videos import read_frames, read_header
 from .writers import FolderWriter
 
 
-def predict_files(
-    task: Task,
-    inputs: Sequence[Input],
-    writer: FolderWriter,
-    *,
-    batch_size: int = 32,
-    num_workers: int | None = None,
-    device: torch.device,
-) -> None:
-    """Predict `inputs` in their order and hand every one to `writer`, as a prediction or as a failure.
+@dataclass(frozen=True)
+class Running:
+    """How a task runs over files; changes no result but by rounding.
+
+    Args:
+        device: on which the network computes.
+        batch_size: images, frames or tiles a step.
+        num_workers: processes that read and prepare; None for a number by the cores.
+        precision: 32, or bf16 for bfloat16 where torch's autocast takes it.
+        every: of a video, each so many-th frame.
+    """
+
+    device: torch.device
+    batch_size: int = 32
+    num_workers: int | None = None
+    precision: Literal["32", "bf16"] = "32"
+    every: int = 1
+
+
+def predict_files(task: Task, inputs: Sequence[Input], writer: FolderWriter, running: Running) -> None:
+    """Predict `inputs`, images in their order and then videos, and hand every image and frame to `writer`, as a
+    prediction, and every file that could not be read, or not to its end, as a failure.
 
     Whatever happens to one file, the others are written.
     """
-    loader = DataLoader(
-        _Files(inputs, task.transform("none")),  # type: ignore[arg-type]  # a Dataset by its two methods
-        batch_size=batch_size,
-        num_workers=min(number_of_workers(num_workers), len(inputs) // batch_size),
-        collate_fn=_collate_readable,
-        worker_init_fn=limit_threads,
-        pin_memory=device.type == "cuda",
-    )
-    task = task.to(device).eval()
+    task = task.to(running.device).eval()
     names = {image.path: image.name for image in inputs}
+    images, videos = ([each for each in inputs if is_video(each.path) is kind] for kind in (False, True))
     with progress_bar() as bar, torch.inference_mode():
-        line = bar.add_task("predict", total=len(inputs), rate="")
-        for batch, failures in loader:
-            if batch is not None:
-                batch["image"] = batch["image"].to(device, non_blocking=True)
-                for prediction in task.predict(batch):
-                    writer.write(prediction, names[prediction["path"]])
-            for failure in failures:
-                writer.fail(failure)
-            writer.flush()
-            done = writer.written + writer.failed
-            bar.update(line, completed=done, rate=f"{(bar.tasks[line].speed or 0):.0f} images/s")
+        run = _Run(task, writer, running, names, bar)
+        if images:
+            run.over(_image_loader(images, task, running), "predict", len(images))
+        for video in videos:
+            try:
+                frames = read_header(video.path).frames
+            except ImageError as error:
+                writer.fail(error)
+                continue
+            run.over(_frame_loader(video.path, task, running), video.name, -(-frames // running.every) or None)
 
 
 def find_device(name: str) -> torch.device:
@@ -75,6 +85,103 @@ def find_device(name: str) -> torch.device:
     return device
 
 
+class _Run:
+    """Batches through the task, and what comes out to the writer."""
+
+    def __init__(
+        self, task: Task, writer: FolderWriter, running: Running, names: dict[str, str], bar: Progress
+    ) -> None:
+        self._task = task
+        self._writer = writer
+        self._running = running
+        self._names = names
+        self._bar = bar
+        self._parts: list[tuple[_Part, Prediction]] = []  # of the image or frame that is not complete yet
+        self._failed = ""  # the file that failed last: its other parts fail too, and it is one failure
+
+    def over(self, loader: DataLoader, title: str, total: int | None) -> None:
+        """Predict all that `loader` gives."""
+        before = self._writer.written + self._writer.failed
+        line = self._bar.add_task(title, total=total, rate="")
+        for batch, failures in loader:
+            if batch is not None:
+                self._predict(batch)
+            for failure in failures:
+                self._fail(failure)
+            self._writer.flush()
+            done = self._writer.written + self._writer.failed - before
+            self._bar.update(line, completed=done, rate=f"{(self._bar.tasks[-1].speed or 0):.0f} images/s")
+        self._bar.remove_task(line)
+
+    def _predict(self, batch: Any) -> None:
+        device = self._running.device
+        parts = batch.pop("part")
+        batch["image"] = batch["image"].to(device, non_blocking=True)
+        with torch.autocast(device.type, torch.bfloat16, enabled=self._running.precision == "bf16"):
+            predictions = self._task.predict(batch)
+        for part, prediction in zip(parts, predictions, strict=True):
+            whole = self._joined(part, prediction)
+            if whole is None:
+                continue
+            if part.frame is not None:
+                whole["frame"] = part.frame
+            self._writer.write(whole, self._names[whole["path"]])
+
+    def _joined(self, part: "_Part", prediction: Prediction) -> Prediction | None:
+        """The prediction of the whole image or frame, once its last part is there."""
+        if part.count == 1:
+            return prediction
+        if part.number == 0:
+            self._parts.clear()
+        self._parts.append((part, prediction))
+        if part.number < part.count - 1 or len(self._parts) < part.count:  # not there yet, or a part has failed
+            return None
+        offsets = [(each.tile.top, each.tile.left) for each, _ in self._parts]
+        return self._task.join_tiles([each for _, each in self._parts], offsets, part.size)
+
+    def _fail(self, failure: ImageError) -> None:
+        if failure.path != self._failed:
+            self._writer.fail(failure)
+            self._failed = failure.path
+
+
+class _Part(NamedTuple):
+    """What goes through the network at once: a tile of an image or frame, or all of it."""
+
+    tile: Tile
+    number: int  # among the `count` parts
+    count: int
+    size: tuple[int, int]  # (H, W) of the image or frame
+    frame: int | None = None
+
+
+def _image_loader(images: Sequence[Input], task: Task, running: Running) -> DataLoader:
+    options, transform = task.prediction_options, task.transform("none")
+    if options.tile is None:
+        return _loader(_Files(images, transform), running, len(images) // running.batch_size)
+    paths = [image.path for image in images]
+    batches = _TileBatches(paths, options.tile, options.overlap, running.batch_size)
+    return _loader(_Tiles(paths, transform), running, len(images), batches)
+
+
+def _frame_loader(path: str, task: Task, running: Running) -> DataLoader:
+    # One process at most: a video is decoded from its beginning to its end.
+    options, transform = task.prediction_options, task.transform("none")
+    return _loader(_Frames(path, transform, running.every, (options.tile, options.overlap)), running, 1)
+
+
+def _loader(dataset: Any, running: Running, most_workers: int, batches: "_TileBatches | None" = None) -> DataLoader:
+    return DataLoader(
+        dataset,
+        batch_size=running.batch_size if batches is None else 1,
+        batch_sampler=batches,
+        num_workers=min(number_of_workers(running.num_workers), most_workers),
+        collate_fn=_collate_readable,
+        worker_init_fn=limit_threads,
+        pin_memory=running.device.type == "cuda",
+    )
+
+
 class _Files:
     """Image files as samples; one that cannot be read comes as its error."""
 
@@ -85,17 +192,103 @@ class _Files:
     def __len__(self) -> int:
         return len(self.inputs)
 
-    def __getitem__(self, index: int) -> Sample | ImageError:
+    def __getitem__(self, index: int) -> dict[str, Any] | ImageError:
         path = self.inputs[index].path
         try:
             image = read_image(path)
-            prepared = to_tensor(self.transform({"image": image}, seed=0)["image"])
         except ImageError as error:
             return error
-        except (cv2.error, MemoryError) as error:
-            return ImageError(path, "UNSUPPORTED", f"cannot be made ready for the network ({error})")
-        height, width = image.shape[:2]
-        return Sample(image=prepared, path=path, size=(height, width))
+        return _prepared(path, image, _whole(image), self.transform)
+
+
+class _TileBatches:
+    """Batches of (number of the path, part), made when they are asked for: a size is read from its file's head then."""
+
+    def __init__(self, paths: Sequence[str], side: int, overlap: float, batch_size: int) -> None:
+        self._paths = paths
+        self._tiles = (side, overlap)
+        self._batch_size = batch_size
+
+    def __iter__(self) -> Iterator[list[tuple[int, _Part | None]]]:
+        batch: list[tuple[int, _Part | None]] = []
+        for index, path in enumerate(self._paths):
+            try:
+                parts: Iterable[_Part | None] = _parts(read_size(path), *self._tiles)
+            except ImageError:
+                parts = [None]  # whoever opens it will say why
+            for part in parts:
+                batch.append((index, part))
+                if len(batch) == self._batch_size:
+                    yield batch
+                    batch = []
+        if batch:
+            yield batch
+
+
+class _Tiles:
+    """Parts of image files as samples. The image that was read last is kept, for its next part."""
+
+    def __init__(self, paths: Sequence[str], transform: Transform) -> None:
+        self._paths = paths
+        self._transform = transform
+        self._index = -1
+        self._image: np.ndarray | ImageError | None = None
+
+    def __getitem__(self, key: tuple[int, _Part | None]) -> dict[str, Any] | ImageError:
+        index, part = key
+        path = self._paths[index]
+        if index != self._index:
+            self._index, self._image = index, None  # the one before goes first: two large ones may not fit
+            try:
+                self._image = read_image(path)
+            except ImageError as error:
+                self._image = error
+        image = self._image
+        if isinstance(image, ImageError):
+            return image
+        if image is None or part is None or part.size != image.shape[:2]:
+            return ImageError(path, "DAMAGED", "has changed while it was read; predict it again")
+        return _prepared(path, image, part, self._transform)
+
+
+class _Frames(IterableDataset):
+    """Frames of a video, or their parts, as samples; at last an error if the video is damaged."""
+
+    def __init__(self, path: str, transform: Transform, every: int, tiles: tuple[int | None, float]) -> None:
+        self._path = path
+        self._transform = transform
+        self._every = every
+        self._tiles = tiles
+
+    def __iter__(self) -> Iterator[dict[str, Any] | ImageError]:
+        side, overlap = self._tiles
+        try:
+            for number, image in read_frames(self._path, self._every):
+                parts = [_whole(image)] if side is None else _parts(image.shape[:2], side, overlap)
+                for part in parts:
+                    yield _prepared(self._path, image, part._replace(frame=number), self._transform)
+        except ImageError as error:
+            yield error
+
+
+def _whole(image: np.ndarray) -> _Part:
+    height, width = image.shape[:2]
+    return _Part(Tile(0, 0, height, width), number=0, count=1, size=(height, width))
+
+
+def _parts(size: tuple[int, int], side: int, overlap: float) -> list[_Part]:
+    tiles = cut_tiles(size, side, overlap)
+    return [_Part(tile, number, len(tiles), size) for number, tile in enumerate(tiles)]
+
+
+def _prepared(path: str, image: np.ndarray, part: _Part, transform: Transform) -> dict[str, Any] | ImageError:
+    """A part of an image as a sample: for the network it is an image of its own."""
+    top, left, height, width = part.tile
+    try:
+        prepared = to_tensor(transform({"image": image[top : top + height, left : left + width]}, seed=0)["image"])
+    except (cv2.error, MemoryError) as error:
+        return ImageError(path, "UNSUPPORTED", f"cannot be made ready for the network ({error})")
+    return {"image": prepared, "path": path, "size": (height, width), "part": part}
 
 
 def _collate_readable(samples: Sequence[Any]) -> tuple[Batch | None, list[ImageError]]:

@@ -15,7 +15,7 @@ from torch import nn
 from .checkpoint import FORMAT
 from .errors import DataWarning, FovealError, ModelFileError, NumericalError
 from .optim import build_optimizer, build_schedule
-from .options import OptimizerOptions, ScheduleOptions
+from .options import OptimizerOptions, PredictionOptions, ScheduleOptions
 from .transforms import Transform
 from .types import Batch, Prediction, Preprocessing
 
@@ -33,6 +33,7 @@ class Task(pl.LightningModule):
     name: ClassVar[str]
     metric: ClassVar[str]
     OPTIONS: ClassVar[type]
+    PREDICTION_OPTIONS: ClassVar[tuple[str, ...]] = ()  # the fields of PredictionOptions that `predict` goes by
 
     luma: torch.Tensor
     mean: torch.Tensor
@@ -55,9 +56,11 @@ class Task(pl.LightningModule):
         self.preprocessing = preprocessing
         self.optimizer_options = OptimizerOptions()
         self.schedule_options = ScheduleOptions()
+        self.prediction_options = PredictionOptions()
         self.recipe: dict[str, Any] = {}  # the resolved recipe, where there is one; goes into the checkpoint
         self.fingerprints: dict[str, str] = {}  # of the data of the run
         self.last_metrics: dict[str, float] = {}  # of the newest validation or test
+        self.thresholds: list[float] = []  # of scores, where the task finds such in validation; `predict` goes by them
         self.skipped: set[str] = set()  # what was wrong with images that were skipped
         # ITU-R BT.601, as OpenCV and Pillow.
         self.register_buffer("luma", _per_channel([0.299, 0.587, 0.114]), persistent=False)
@@ -94,11 +97,19 @@ class Task(pl.LightningModule):
         """One prediction an image, on the CPU, in the pixels of the image file."""
         raise NotImplementedError
 
+    def join_tiles(
+        self, parts: Sequence[Prediction], offsets: Sequence[tuple[int, int]], size: tuple[int, int]
+    ) -> Prediction:
+        """One prediction for an image of `size` (H, W) from those of its tiles, whose left upper corners lie at
+        `offsets` (top, left); for a task that takes the option `tile`.
+        """
+        raise NotImplementedError
+
     def draw(self, image: np.ndarray, prediction: Prediction) -> np.ndarray:
         """A picture uint8 (H', W', 3) of what was predicted for `image` uint8 (H, W, 3)."""
         raise NotImplementedError
 
-    def transform(self, augment: str = "none") -> Transform:
+    def transform(self, augment: str | list[str] = "none") -> Transform:
         """The way from an image file to the network's input."""
         raise NotImplementedError
 
@@ -198,6 +209,7 @@ class Task(pl.LightningModule):
             "recipe": self.recipe,
             "fingerprints": self.fingerprints,
             "metrics": self.last_metrics,
+            "thresholds": self.thresholds,
             "epoch": min(self.current_epoch, (self.trainer.max_epochs or 10**9) - 1),
             "versions": versions(),
         }
@@ -217,7 +229,7 @@ class Task(pl.LightningModule):
             raise ModelFileError(f"The checkpoint's weights don't fit the network that it names: {reason}") from error
         task.options.weights = entry["model"].get("weights")
         task.recipe, task.last_metrics = entry.get("recipe", {}), entry.get("metrics", {})
-        task.fingerprints = entry.get("fingerprints", {})
+        task.fingerprints, task.thresholds = entry.get("fingerprints", {}), entry.get("thresholds", [])
         return task.eval()
 
     def _log_metrics(self, phase: str) -> None:

@@ -5,6 +5,7 @@ albumentations 2.0.8 copies its generator into every worker, so that by itself a
 """
 
 import hashlib
+import math
 import os
 import random
 import struct
@@ -18,10 +19,24 @@ import albumentations as A
 import cv2
 import numpy as np
 from albumentations.augmentations.crops.transforms import BaseCrop
+from albumentations.core.type_definitions import ALL_TARGETS
 
 from .types import Preprocessing
 
-__all__ = ["A", "MiddleSquare", "RandomResizedCrop", "Transform", "resize_steps", "sample_seed"]
+__all__ = [
+    "ALL_TARGETS",
+    "A",
+    "AtMost",
+    "BaseCrop",
+    "MiddleSquare",
+    "RandomResizedCrop",
+    "ShorterSide",
+    "Transform",
+    "resize_image",
+    "resize_map",
+    "resize_steps",
+    "sample_seed",
+]
 
 _IGNORE = 255
 _OBJECTS = ("labels", "crowd", "difficult")  # one row a box
@@ -32,11 +47,16 @@ _LEAST_VISIBLE = 0.1  # of a box's area: what a crop leaves of less is no object
 
 # The middle that `crop` keeps: 224 of 256, as every published ImageNet figure since Krizhevsky et al. 2012.
 CROP_SHARE = 0.875
+# Of the longer side by `size`, where `shorter` would make it longer: the 1,333 by 800 pixels of every published Faster
+# R-CNN, of Detectron, its successors and torchvision.
+LONGEST = 5 / 3
 
 
 def resize_steps(preprocessing: Preprocessing) -> list[A.BasicTransform]:
     """From an image of any size to the network's input: what a task's transform does with augmentation `none`."""
     size = preprocessing["size"]
+    if preprocessing["resize"] == "shorter":
+        return [ShorterSide(size)]
     if preprocessing["resize"] == "fit":
         return [A.LongestMaxSize(size, area_for_downscale="image")]
     resize = A.Resize(size, size, area_for_downscale="image")
@@ -60,6 +80,67 @@ class MiddleSquare(BaseCrop):
         return {"crop_coords": (left, top, left + side, top + side)}
 
 
+class ShorterSide(A.DualTransform):
+    """Scales an image until its shorter side has `size` pixels, or its longer one 5/3 of it, whichever comes first.
+
+    Sides are cut to whole pixels as torchvision's detectors do, but never to none: what is 1 x 60,000 has 1 row left.
+    """
+
+    _targets = ALL_TARGETS
+
+    def __init__(self, size: int) -> None:
+        super().__init__(p=1.0)
+        self.size = size
+
+    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+        """Height and width that it gets."""
+        sides = params["shape"][:2]
+        scale = min(self.size / min(sides), int(self.size * LONGEST) / max(sides))
+        height, width = (max(1, math.floor(side * scale)) for side in sides)
+        return {"height": height, "width": width}
+
+    def apply(self, img: np.ndarray, height: int, width: int, **_: Any) -> np.ndarray:
+        """To an image."""
+        return resize_image(img, height, width)
+
+    def apply_to_mask(self, mask: np.ndarray, height: int, width: int, **_: Any) -> np.ndarray:
+        """To a map."""
+        return resize_map(mask, height, width)
+
+    def apply_to_bboxes(self, bboxes: np.ndarray, **_: Any) -> np.ndarray:
+        """Nothing: albumentations holds them as shares of the sides."""
+        return bboxes
+
+    def apply_to_keypoints(self, keypoints: np.ndarray, height: int, width: int, **params: Any) -> np.ndarray:
+        """To points, whose first two columns are x and y."""
+        before = params["shape"][:2]
+        keypoints = keypoints.copy()
+        keypoints[:, :2] *= [width / before[1], height / before[0]]
+        return keypoints
+
+
+class AtMost(A.LongestMaxSize):
+    """Makes an image smaller whose longer side has more than `size` pixels, and leaves any other as it is."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size, area_for_downscale="image")
+
+    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+        """The scale."""
+        return {"scale": min(1.0, super().get_params_dependent_on_data(params, data)["scale"])}
+
+
+def resize_image(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """An image (H, W, C) or (H, W) to `height` and `width`: the mean over pixels where it gets smaller, else linear."""
+    smaller = height < image.shape[0] or width < image.shape[1]
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+
+
+def resize_map(values: np.ndarray, height: int, width: int) -> np.ndarray:
+    """A map (H, W) to `height` and `width`; values are never mixed."""
+    return cv2.resize(values, (width, height), interpolation=cv2.INTER_NEAREST)
+
+
 class RandomResizedCrop(A.RandomResizedCrop):
     """The one of albumentations, with the mean over pixels where the crop is at least halved, and linear else: as sharp
     to the eye as the mean everywhere, at a third of its price.
@@ -78,7 +159,8 @@ class Transform:
     `boxes`, `mask`, `edges`, `depth` and `keypoints` (float32 (K, 2), x and y in continuous pixels) move with `image`,
     and so does `image2`, a second image of the same size, by the same draw. What a transform brings in from outside of
     the image is `ignore` in a mask, no edge, and no measurement. A box that is cut keeps what is inside; one that is
-    left with less than a tenth of its area, or less than one pixel, goes, with its label. Other entries stay.
+    left with less than a tenth of its area, or less than one pixel, goes, with its label; a step that has a rule of its
+    own (detection's `iou_crop`) leaves none of which too little is left. Other entries stay.
     """
 
     def __init__(self, steps: Sequence[A.BasicTransform | A.BaseCompose]) -> None:

@@ -39,18 +39,24 @@ class Batch(TypedDict):
     mask: NotRequired[torch.Tensor]  # int64 (N, H, W); 255, ignore, where padded
     edges: NotRequired[torch.Tensor]  # float32 (N, H, W)
     depth: NotRequired[torch.Tensor]  # float32 (N, H, W); 0, no measurement, where padded
-    boxes: NotRequired[list[torch.Tensor]]  # N of (K, 4); so are labels, crowd and difficult, of (K,)
+    boxes: NotRequired[list[torch.Tensor]]  # N of (K, 4)
+    labels: NotRequired[list[torch.Tensor]]  # N of (K,)
+    crowd: NotRequired[list[torch.Tensor]]  # N of (K,)
+    difficult: NotRequired[list[torch.Tensor]]  # N of (K,)
+    truth: NotRequired[list[dict[str, torch.Tensor]]]  # in evaluation: boxes and what goes with them, as in the file
     skipped: NotRequired[list[str]]  # what was wrong with images that could not be read, under data.on_error skip
 
 
 class Prediction(TypedDict):
-    """What a task says about one image file, on the CPU."""
+    """What a task says about one image file, or one frame of a video, on the CPU."""
 
     path: str
     size: tuple[int, int]  # (H, W) of the file
     labels: torch.Tensor  # int64 (K,), the classes of `scores`
     scores: torch.Tensor  # float32 (K,), falling; classification: probabilities
     names: list[str]  # K class names
+    boxes: NotRequired[torch.Tensor]  # float32 (K, 4), xyxy
+    frame: NotRequired[int]  # of a video: the frame's number, from 0; `path` is the video's
 
 
 class Preprocessing(TypedDict):
@@ -59,8 +65,9 @@ class Preprocessing(TypedDict):
     """
 
     size: int  # pixels, height and width of the network's input
-    # Both sides to `size`; the shorter one to size / 0.875 and the middle cut out; or the longer one to `size`.
-    resize: Literal["squash", "crop", "fit"]
+    # Both sides to `size`; the shorter one to size / 0.875 and the middle cut out; the longer one to `size`; or the
+    # shorter one to `size`, but the longer to at most 5/3 of it.
+    resize: Literal["squash", "crop", "fit", "shorter"]
     grey: bool  # one channel, 0.299 R + 0.587 G + 0.114 B, in place of three
     mean: list[float]  # per channel, of images scaled to 0..1
     std: list[float]

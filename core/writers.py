@@ -1,15 +1,14 @@
-"""From predictions to files: the only code that knows how results are stored.
+"""From predictions to files: the only code, with `core/box_formats.py`, that knows how results are stored.
 
-`predictions.jsonl` and `predictions.csv` hold one entry an image, `failures.jsonl` one for each file that could not be
-read, and `pictures/` mirrors the input with a drawn picture for each image where that is asked for.
+`predictions.jsonl` holds one line an image or frame, `predictions.csv` one row an image, or one a box where the task
+finds boxes, `failures.jsonl` one line for each file that could not be read. On request: `pictures/` mirrors the input
+with a drawn picture for each image and a drawn video for each video, and files in the formats of others.
 """
 
 import csv
-import hashlib
 import json
-import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -18,48 +17,75 @@ from typing import Any
 import numpy as np
 import torch
 
-from .errors import UsageError
+from .box_formats import FORMATS, BoxFiles, BoxFormat, Item, short_name
+from .errors import UsageError, unknown
 from .folders import make_folder
-from .images import ImageError, read_image, write_image
+from .images import ImageError, write_image
+from .inputs import Input, is_video
 from .types import Prediction
+from .videos import VideoFile, read_header
 
 Draw = Callable[[np.ndarray, Prediction], np.ndarray]
+
+_LINES = ("predictions.jsonl", "predictions.csv", "failures.jsonl")
 
 
 class FolderWriter:
     """Writes the results of one prediction run into a folder; use as a context manager.
 
-    `draw` makes the picture of a prediction, or is None for no pictures. Raises UsageError where the folder holds
-    results already and `overwrite` is False, MachineError where it cannot be written.
+    `inputs` are the files to be predicted, and of their videos each `every`-th frame. `draw` makes the picture of a
+    prediction, or is None for no pictures. Raises UsageError where the folder holds results already and `overwrite` is
+    False, or a format of `boxes` is unknown; MachineError where the folder cannot be written.
     """
 
-    def __init__(self, folder: Path, *, draw: Draw | None = None, overwrite: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        inputs: Sequence[Input] = (),
+        every: int = 1,
+        draw: Draw | None = None,
+        boxes: BoxFiles | None = None,
+        overwrite: bool = False,
+    ) -> None:
         self.folder = folder
         self.failed = 0
         self.written = 0
-        self._draw = draw
-        self._files: dict[str, Any] = {}
+        self._frames = any(is_video(image.path) for image in inputs)
         self._csv: Any = None
+        boxes = boxes or BoxFiles()
+        for name in boxes.formats:
+            if name not in FORMATS:
+                raise unknown("format of results", name, FORMATS, "Give --formats some of them, with commas between.")
         if (folder / "predictions.jsonl").exists() and not overwrite:
             raise UsageError(f"{folder}: results are already there; give another --out, or --overwrite them.")
         make_folder(folder)
-        shutil.rmtree(folder / "pictures", ignore_errors=True)  # of the results that are overwritten
-        for name in ("predictions.jsonl", "predictions.csv", "failures.jsonl"):
-            self._files[name] = (folder / name).open("w", encoding="utf-8", errors="surrogateescape", newline="")
+        _remove_results(folder)
+        self._pictures = _Pictures(folder / "pictures", draw, every) if draw is not None else None
+        self._formats: list[BoxFormat] = [FORMATS[name](folder, boxes, inputs) for name in dict.fromkeys(boxes.formats)]
+        self._files: dict[str, Any] = {
+            name: (folder / name).open("w", encoding="utf-8", errors="surrogateescape", newline="") for name in _LINES
+        }
 
     def write(self, prediction: Prediction, name: str) -> None:
-        """Add a prediction; its picture is called `name`, a path below the folder that was searched, and `.jpg`."""
+        """Add a prediction; its picture is called `name`, a path below the folder that was searched, and `.jpg`.
+
+        Raises UsageError where a format needs boxes and there are none.
+        """
+        if self._formats and "boxes" not in prediction:
+            raise UsageError("--formats and --save-crops write boxes, and this checkpoint's task finds none.")
         self._line("predictions.jsonl", _plain(prediction))
         if self._csv is None:
             self._csv = csv.writer(self._files["predictions.csv"])
-            self._csv.writerow(_csv_header(prediction))
-        self._csv.writerow(_csv_row(prediction))
-        if self._draw is not None:
-            # The whole name with its suffix stays, so that a.jpg and a.png do not overwrite each other.
-            target = self.folder / "pictures" / _short(f"{name}.jpg")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with suppress(ImageError):  # gone since it was predicted: its results stand, without a picture
-                write_image(target, self._draw(read_image(prediction["path"]), prediction))
+            self._csv.writerow(_csv_header(prediction, self._frames))
+        self._csv.writerows(_csv_rows(prediction, self._frames))
+        item = Item(prediction, name)
+        for each in self._formats:
+            with suppress(ImageError):  # gone since it was predicted: its results stand, without crops
+                each.write(item)
+        if self._pictures is not None:
+            with suppress(ImageError):
+                self._pictures.write(item)
         self.written += 1
 
     def fail(self, error: ImageError) -> None:
@@ -69,7 +95,7 @@ class FolderWriter:
 
     def flush(self) -> None:
         """Hand everything so far to the operating system."""
-        for file in self._files.values():
+        for file in (*self._files.values(), *self._formats):
             file.flush()
 
     def __enter__(self) -> "FolderWriter":
@@ -78,7 +104,7 @@ class FolderWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for file in self._files.values():
+        for file in (*self._files.values(), *self._formats, *([self._pictures] if self._pictures else [])):
             file.close()
 
     def _line(self, file: str, values: Mapping[str, Any]) -> None:
@@ -86,34 +112,78 @@ class FolderWriter:
         self._files[file].write(json.dumps(values, ensure_ascii=True) + "\n")
 
 
-def _short(name: str) -> str:
-    # File systems take 255 bytes a name: the picture of a longer one is called by its beginning and a hash.
-    folder, file = os.path.split(name)
-    data = os.fsencode(file)
-    if len(data) <= 255:
-        return name
-    return os.path.join(folder, os.fsdecode(data[:200]) + f"~{hashlib.blake2b(data, digest_size=8).hexdigest()}.jpg")
+class _Pictures:
+    """Drawn pictures, and one drawn video at a time."""
+
+    def __init__(self, folder: Path, draw: Draw, every: int) -> None:
+        self._folder = folder
+        self._draw = draw
+        self._every = every
+        self._video: VideoFile | None = None
+        self._path = ""  # of the video that is being drawn
+
+    def write(self, item: Item) -> None:
+        """Draw one; raises ImageError where its file is gone, MachineError where it cannot be written."""
+        drawn = self._draw(item.image, item.prediction)
+        # The whole name with its suffix stays, so that a.jpg and a.png do not overwrite each other.
+        if "frame" not in item.prediction:
+            target = self._folder / short_name(f"{item.name}.jpg")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_image(target, drawn)
+            return
+        path = item.prediction["path"]
+        if self._video is None or path != self._path:
+            self.close()
+            target = self._folder / short_name(f"{item.name}.mp4")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            # Of fewer frames, each is shown for longer: the video keeps its speed.
+            self._video, self._path = VideoFile(target, read_header(path).rate / self._every), path
+        self._video.write(drawn)
+
+    def close(self) -> None:
+        """Finish the video."""
+        if self._video is not None:
+            self._video.close()
+            self._video = None
+
+
+def _remove_results(folder: Path) -> None:
+    """What an earlier run left, and this one may not write: it must not be taken for this one's."""
+    shutil.rmtree(folder / "pictures", ignore_errors=True)
+    for kind in FORMATS.values():
+        for name in kind.NAMES:
+            if (folder / name).is_dir():
+                shutil.rmtree(folder / name, ignore_errors=True)
+            else:
+                (folder / name).unlink(missing_ok=True)
 
 
 def _plain(prediction: Prediction) -> dict[str, Any]:
-    return {key: _value(value) for key, value in prediction.items()}
+    return {key: _value(key, value) for key, value in prediction.items()}
 
 
-def _value(value: Any) -> Any:
+def _value(key: str, value: Any) -> Any:
+    if key == "boxes":
+        return [[round(number, 2) for number in box] for box in value.tolist()]  # hundredths of a pixel
     if isinstance(value, torch.Tensor):
         return [round(number, 6) if isinstance(number, float) else number for number in value.tolist()]
     return list(value) if isinstance(value, tuple) else value
 
 
-def _csv_header(prediction: Prediction) -> list[str]:
+def _csv_header(prediction: Prediction, frames: bool) -> list[str]:
+    first = ["path", *(["frame"] if frames else []), "height", "width"]
+    if "boxes" in prediction:
+        return [*first, "name", "score", "x1", "y1", "x2", "y2"]
     ranks = range(1, len(prediction["names"]) + 1)
-    return ["path", "height", "width", *(f"{what}_{rank}" for rank in ranks for what in ("name", "score"))]
+    return [*first, *(f"{what}_{rank}" for rank in ranks for what in ("name", "score"))]
 
 
-def _csv_row(prediction: Prediction) -> list[Any]:
-    pairs = zip(prediction["names"], prediction["scores"].tolist(), strict=True)
-    return [
-        prediction["path"],
-        *prediction["size"],
-        *(value for name, score in pairs for value in (name, f"{score:.6f}")),
+def _csv_rows(prediction: Prediction, frames: bool) -> list[list[Any]]:
+    first = [prediction["path"], *([prediction.get("frame", "")] if frames else []), *prediction["size"]]
+    pairs = [
+        (name, f"{score:.6f}") for name, score in zip(prediction["names"], prediction["scores"].tolist(), strict=True)
     ]
+    if "boxes" in prediction:
+        boxes = prediction["boxes"].tolist()
+        return [[*first, *pair, *(f"{number:.2f}" for number in box)] for pair, box in zip(pairs, boxes, strict=True)]
+    return [[*first, *(value for pair in pairs for value in pair)]]

@@ -1,8 +1,9 @@
 """The tasks, by name: each is a folder of its own. Importing this package imports no torch.
 
 A folder `tasks/<name>/` holds `options.py` (without torch: `OPTIONS`, the recipe's `model` section, `AUGMENTATIONS`,
-and `DEMO`, what `foveal demo` shows) and `task.py` (the Lightning module: `TASK`). Adding a task costs that folder and
-one line here.
+those of them that a list may hold as `AUGMENTATION_STEPS`, where there are such, `RANGES` of its numbers, and `DEMO`,
+what `foveal demo` shows) and `task.py` (the Lightning module: `TASK`). Adding a task costs that folder and one line
+here.
 """
 
 from importlib import import_module
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 TASKS = {
     "classification": "one class for the whole image",
+    "detection": "a box and a class for each object",
 }
 
 
@@ -40,8 +42,30 @@ def demo(task: str) -> Demo:
 
 
 def augmentations(task: str) -> tuple[str, ...]:
-    """What `data.augment` may be for `task`."""
+    """The names that `data.augment` may be for `task`."""
     return _module(task, "options").AUGMENTATIONS
+
+
+def augmentation_names(task: str, augment: str | list[str]) -> list[str]:
+    """The names in `data.augment`: one, or those of a list.
+
+    Raises UsageError for a name that `task` does not have, and for a list with what is no single step of its.
+    """
+    known, steps = augmentations(task), getattr(_module(task, "options"), "AUGMENTATION_STEPS", ())
+    names = [augment] if isinstance(augment, str) else augment
+    for name in names:
+        if name not in known:
+            raise unknown("augmentation", name, known, "Set data.augment to one of them.")
+        if not isinstance(augment, str) and steps and name not in steps:
+            raise UsageError(f"data.augment is a list with {name}, which stands alone; it may hold {', '.join(steps)}.")
+    if not isinstance(augment, str) and not steps:
+        raise UsageError(f"data.augment is the list {augment}; {task} takes one name, of {', '.join(known)}.")
+    return list(names)
+
+
+def ranges(task: str) -> dict[str, tuple[float, float]]:
+    """Lowest and highest of the numbers in `task`'s `model` section, by their entries."""
+    return _module(task, "options").RANGES
 
 
 def task_class(task: str) -> "type[Task]":

@@ -70,6 +70,13 @@ class ClassificationOptions:
 
 
 OPTIONS = ClassificationOptions
+RANGES = {  # lowest and highest
+    "frozen_stages": (0, 1000),
+    "dropout": (0, 0.99),
+    "loss.label_smoothing": (0, 0.99),
+    "mix.mixup": (0, 100),
+    "mix.cutmix": (0, 100),
+}
 DEMO = Demo(
     recipe="classification/lenet5_shapes",
     format="image_folder",

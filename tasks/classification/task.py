@@ -35,6 +35,7 @@ class ClassificationTask(Task):
     name = "classification"
     metric = "top1"
     OPTIONS = ClassificationOptions
+    PREDICTION_OPTIONS = ("top_k",)
 
     backbone: Backbone
     class_weights: torch.Tensor
@@ -64,7 +65,6 @@ class ClassificationTask(Task):
         self.auxiliary_heads = self._build_auxiliary_heads(backbone)
         self.metrics = ClassificationMetrics(len(class_names))
         self.register_buffer("class_weights", self._weights_of_classes(class_counts))
-        self.top_k = 5  # classes that `predict` names
         self._mixers = self._build_mixers()
         self._start_head_from_file()
 
@@ -112,7 +112,7 @@ class ClassificationTask(Task):
     def predict(self, batch: Batch) -> list[Prediction]:
         """The first `top_k` classes by falling probability."""
         probabilities = self(batch["image"]).float().softmax(dim=1)
-        top = probabilities.topk(min(self.top_k, len(self.class_names)), dim=1)
+        top = probabilities.topk(min(self.prediction_options.top_k, len(self.class_names)), dim=1)
         scores, labels = top.values.cpu(), top.indices.cpu()
         return [
             Prediction(
@@ -131,7 +131,7 @@ class ClassificationTask(Task):
         """The image with its first classes, their probabilities as bars, below it."""
         return draw_caption(image, prediction["names"][:3], prediction["scores"][:3].tolist())
 
-    def transform(self, augment: str = "none") -> Transform:
+    def transform(self, augment: str | list[str] = "none") -> Transform:
         """Resize and, in training, change the image."""
         return transform(self.preprocessing, augment)
 

@@ -1,17 +1,18 @@
 """What is done to an image before a classifier sees it."""
 
-from ...core.errors import UsageError, unknown
+from ...core.errors import UsageError
 from ...core.transforms import A, RandomResizedCrop, Transform, resize_steps
 from ...core.types import Preprocessing
+from .. import augmentation_names
 
 
-def transform(preprocessing: Preprocessing, augment: str = "none") -> Transform:
+def transform(preprocessing: Preprocessing, augment: str | list[str] = "none") -> Transform:
     """The way from an image of any size to the network's input, with random changes if `augment` names some."""
-    if preprocessing["resize"] == "fit":
-        raise UsageError("data.resize fit leaves images of many shapes; classification takes squash or crop.")
-    if augment not in AUGMENTATIONS:
-        raise unknown("augmentation", augment, AUGMENTATIONS, "Set data.augment to one of them.")
-    return Transform(AUGMENTATIONS[augment](preprocessing))
+    if preprocessing["resize"] in ("fit", "shorter"):
+        resize = preprocessing["resize"]
+        raise UsageError(f"data.resize {resize} leaves images of many shapes; classification takes squash or crop.")
+    (name,) = augmentation_names("classification", augment)
+    return Transform(AUGMENTATIONS[name](preprocessing))
 
 
 def _characters(preprocessing: Preprocessing) -> list[A.BasicTransform]:

@@ -154,7 +154,8 @@ def test_a_grey_image_gives_what_it_gave_as_rgb(resnet18_file, channels):
     three = create_backbone("resnet18", weights=resnet18_file).eval()
     other = create_backbone("resnet18", weights=resnet18_file, in_channels=channels).eval()
     got, want = other(grey.expand(1, channels, 64, 64)), three(grey.expand(1, 3, 64, 64))
-    assert_same(got, want, rtol=1e-4, atol=1e-4)
+    for ours, theirs in zip(got, want, strict=True):  # numbers up to 90: sums in another order
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5 * float(theirs.abs().max()))
 
 
 def test_file_with_the_wanted_channels_is_taken_as_it_is(tmp_path):

@@ -119,3 +119,26 @@ def test_a_negative_number_of_workers_is_refused():
 def test_collate_without_labels():
     sample = {"image": torch.zeros(3, 2, 2, dtype=torch.uint8), "path": "a", "size": (9, 9)}
     assert set(collate([sample, sample])) == {"image", "path", "size", "shape"}
+
+
+def one_object(index):
+    image = np.zeros((64, 64, 3), np.uint8)
+    boxes = np.array([[10, 20, 18, 26], [0, 0, 64, 64]], np.float32)
+    flags = {"crowd": np.zeros(2, bool), "difficult": np.zeros(2, bool)}
+    return {"image": image, "path": "a", "size": (64, 64), "boxes": boxes, "labels": np.array([0, 1]), **flags}
+
+
+def shrinking(monkeypatch):
+    monkeypatch.setattr(Numbered, "__getitem__", lambda self, index: one_object(index))
+    return module(transform=Transform([A.Resize(8, 8)]), batch_size=2)
+
+
+def test_evaluation_keeps_the_objects_that_are_lost_when_an_image_is_made_smaller(monkeypatch):
+    batch = next(iter(shrinking(monkeypatch).val_dataloader()))
+    assert len(batch["boxes"][0]) == 1  # the other is one by three quarters of a pixel
+    assert batch["truth"][0]["boxes"].tolist() == [[10, 20, 18, 26], [0, 0, 64, 64]]
+    assert batch["truth"][0]["labels"].tolist() == [0, 1]
+
+
+def test_training_has_no_use_for_them(monkeypatch):
+    assert "truth" not in next(iter(shrinking(monkeypatch).train_dataloader()))

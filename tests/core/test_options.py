@@ -11,7 +11,7 @@ from foveal.cli.checks import _RANGES, type_of
 from foveal.cli.recipe import _types
 from foveal.core.data import preprocessing
 from foveal.core.options import DataOptions, TrainerOptions
-from foveal.tasks import TASKS, augmentations, options_class, task_class
+from foveal.tasks import TASKS, augmentations, options_class, ranges, task_class
 
 
 def test_the_trainer_section_holds_arguments_of_lightnings_trainer():
@@ -21,7 +21,8 @@ def test_the_trainer_section_holds_arguments_of_lightnings_trainer():
 
 @pytest.mark.parametrize("task", TASKS)
 def test_every_range_belongs_to_an_entry(task):
-    assert all(type_of(key, _types(task)) in (int, float, int | None, float | None) for key in _RANGES)
+    entries = [*_RANGES, *(f"model.{name}" for name in ranges(task))]
+    assert all(type_of(key, _types(task)) in (int, float, int | None, float | None) for key in entries)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -34,7 +35,7 @@ def test_every_entry_has_a_meaning(task):
 @pytest.mark.parametrize("task", TASKS)
 def test_every_augmentation_can_be_named_and_made(task):
     instance = task_class(task).build(
-        options_class(task)(backbone="lenet5_modern"),
+        options_class(task)(backbone="resnet18"),
         class_names=["a", "b"],
         preprocessing=preprocessing(DataOptions(size=32)),
     )

@@ -6,11 +6,22 @@ import pickle
 import cv2
 import numpy as np
 import pytest
+import torch
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from foveal.core.data import DataModule, preprocessing
 from foveal.core.errors import UsageError
 from foveal.core.options import DataOptions
-from foveal.core.transforms import A, MiddleSquare, RandomResizedCrop, Transform, sample_seed
+from foveal.core.transforms import (
+    A,
+    AtMost,
+    MiddleSquare,
+    RandomResizedCrop,
+    ShorterSide,
+    Transform,
+    resize_steps,
+    sample_seed,
+)
 
 TASKS = ("classification", "detection", "segmentation", "edges", "depth", "tracking", "faces", "style")
 
@@ -199,3 +210,68 @@ def test_the_middle_is_cut_from_every_image():
     for seed in range(8):
         middle = Transform([MiddleSquare()])({"image": across}, seed)["image"]
         assert middle.shape == (28, 28, 3) and middle[0, [0, -1], 0].tolist() == [18, 45]  # 0.875 * 32 = 28 of 64
+
+
+SIZES = [
+    (480, 640),
+    (640, 480),
+    (375, 500),
+    (333, 500),
+    (1080, 1920),
+    (100, 1000),
+    (799, 801),
+    (1, 640),
+    (427, 640),
+    (7, 5),
+]
+
+
+@pytest.mark.parametrize("size", [800, 300, 224, 641, 33])
+def test_the_shorter_side_is_scaled_to_the_pixel_as_in_torchvisions_detectors(size):
+    reference = GeneralizedRCNNTransform(size, int(size * 5 / 3), [0.0], [1.0])
+    rng = np.random.default_rng(size)
+    for height, width in SIZES + rng.integers(20, 2000, (30, 2)).tolist():
+        if min(height, width) * int(size * 5 / 3) < max(height, width):
+            continue  # less than a pixel: see below
+        expected = reference.resize(torch.zeros(1, height, width), None)[0].shape[1:]
+        step = ShorterSide(size)
+        found = step.get_params_dependent_on_data({"shape": (height, width, 3)}, {})
+        assert (found["height"], found["width"]) == tuple(expected), (height, width)
+
+
+def test_shorter_by_hand():
+    steps = resize_steps(preprocessing(DataOptions(size=60, resize="shorter")))
+    result = Transform(steps)(marked(), 0)  # of 90 x 120
+    assert result["image"].shape == (60, 80, 3) and result["mask"].shape == (60, 80)
+    assert result["boxes"][0] == pytest.approx(np.array([34, 22, 70, 48]) * 2 / 3, abs=1e-3)
+    assert result["keypoints"][0] == pytest.approx([34 * 2 / 3, 22 * 2 / 3], abs=0.5)
+    assert Transform(steps)(marked(size=(90, 600)), 0)["image"].shape == (15, 100, 3)  # 100 is 5/3 of 60
+
+
+@pytest.mark.parametrize(("before", "after"), [((1, 1), (60, 60)), ((1, 60_000), (1, 100)), ((60_000, 1), (100, 1))])
+def test_no_side_is_scaled_to_nothing(before, after):
+    steps = resize_steps(preprocessing(DataOptions(size=60, resize="shorter")))
+    assert Transform(steps)({"image": np.zeros((*before, 3), np.uint8)}, 0)["image"].shape == (*after, 3)
+
+
+def test_at_most_makes_no_image_larger():
+    shapes = [
+        Transform([AtMost(100)])({"image": np.zeros((h, w, 3), np.uint8)}, 0)["image"].shape
+        for h, w in ((50, 80), (300, 400))
+    ]
+    assert shapes == [(50, 80, 3), (75, 100, 3)]
+
+
+@pytest.mark.parametrize("resize", ["fit", "shorter"])
+def test_classification_refuses_images_of_many_shapes(resize):
+    from foveal.tasks.classification.transforms import transform
+
+    with pytest.raises(UsageError, match=f"data.resize {resize} leaves images of many shapes"):
+        transform(preprocessing(DataOptions(resize=resize)))
+
+
+def test_a_list_of_changes_is_for_tasks_with_single_steps():
+    from foveal.tasks.classification.transforms import transform
+
+    with pytest.raises(UsageError, match="classification takes one name, of none, "):
+        transform(preprocessing(DataOptions()), ["photos"])

@@ -53,7 +53,7 @@ def test_grey_is_luma():
 
 def test_predictions_name_the_first_classes_by_falling_probability():
     task = lenet(classes=7).eval()
-    task.top_k = 3
+    task.prediction_options.top_k = 3
     first, second = task.predict(batch(2))
     assert first["path"] == "0.png" and first["size"] == (10, 20)
     assert len(first["names"]) == len(first["scores"]) == 3
