@@ -73,6 +73,8 @@ def _evaluate(given: Any) -> dict[str, Any]:
     metrics: dict[str, Any] = dict(test(task, data, device, split, given.out))
     metrics |= {"images": len(dataset), "split": given.split, "checkpoint": str(given.checkpoint)}
     metrics["per_class"] = task.per_class()
+    if remark := task.remark():
+        print(f"foveal: {remark}", file=sys.stderr)
     if given.out is not None:
         (given.out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     return metrics

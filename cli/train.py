@@ -1,5 +1,6 @@
 """`foveal train RECIPE`: from a recipe to a run folder."""
 
+import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -132,6 +133,8 @@ def _report(task: "Task", data: "DataModule", recipe: Recipe, folder: Path, spli
         value = test(task, data, recipe.trainer, split, folder)[task.metric]
     except (KeyboardInterrupt, SystemExit) as error:
         raise Interrupted(f"Trained, but the test was cut short: `foveal evaluate {folder}` repeats it.") from error
+    if remark := task.remark():
+        print(f"foveal: {remark}", file=sys.stderr)
     print(
         f"Done: {task.metric} {100 * value:.2f} % on {len(data.dataset(split))} {split} images; checkpoints in {folder}"
     )

@@ -127,6 +127,10 @@ class Task(pl.LightningModule):
         """
         return {}
 
+    def remark(self) -> str | None:
+        """A sentence on the newest metrics that their numbers don't say: why they are as bad as can be."""
+        return None
+
     def plots(self) -> dict[str, Callable[[str], None]]:
         """Pictures of the newest metrics beyond the curves: file name to a function that writes it there."""
         return {}

@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 _IGNORE = 255
-_OBJECTS = ("labels", "crowd", "difficult")  # one row a box
+_OBJECTS = ("labels", "crowd", "difficult", "area")  # one row a box; the area stays that in the file
 # Every map becomes uint8 or float32 with 0 for "nothing known here": what a transform puts where it has no pixel.
 _MAPS = ("mask", "edges", "depth")
 _LEAST_VISIBLE = 0.1  # of a box's area: what a crop leaves of less is no object any more

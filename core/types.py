@@ -19,6 +19,7 @@ class Sample(TypedDict):
     labels: NotRequired[torch.Tensor]  # int64 (K,), the classes of the boxes
     crowd: NotRequired[torch.Tensor]  # bool (K,), many objects under one box: COCO's iscrowd
     difficult: NotRequired[torch.Tensor]  # bool (K,), there, but not to be asked for: VOC's difficult
+    area: NotRequired[torch.Tensor]  # float32 (K,), square pixels of the file: COCO's, of a mask, or else the box's
     mask: NotRequired[torch.Tensor]  # int64 (H, W), class numbers; 255 = ignore
     edges: NotRequired[torch.Tensor]  # float32 (H, W), the share of annotators who marked the pixel
     depth: NotRequired[torch.Tensor]  # float32 (H, W), metres; 0 = no measurement

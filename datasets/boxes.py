@@ -23,6 +23,9 @@ class Objects(NamedTuple):
     labels: np.ndarray  # int64 (M,), class numbers
     crowd: np.ndarray  # bool (M,): many objects under one box (COCO's iscrowd)
     difficult: np.ndarray  # bool (M,): there, but not to be asked for (VOC's difficult)
+    area: np.ndarray | None = (
+        None  # float32 (M,), square pixels, where it is not the box's (COCO's, of a mask); NaN: is
+    )
 
 
 class BoxFiles(ImageFiles):
@@ -51,12 +54,16 @@ class BoxFiles(ImageFiles):
         self.labels = np.asarray(objects.labels, np.int64)
         self.crowd = np.asarray(objects.crowd, bool)
         self.difficult = np.asarray(objects.difficult, bool)
+        unknown = np.full(len(self.labels), np.nan, np.float32)
+        self.area = unknown if objects.area is None else np.asarray(objects.area, np.float32)
         self._sizes = np.zeros((len(self), 2), np.int64) if sizes is None else np.asarray(sizes, np.int64)
         self._relative = relative
         self._ends = np.cumsum(self.counts)
 
     def truth(self, index: int) -> dict[str, Any]:
-        """`boxes` float32 (K, 4) in pixels, `labels` int64 (K,), `crowd` and `difficult` bool (K,)."""
+        """`boxes` float32 (K, 4) in pixels, `labels` int64 (K,), `crowd` and `difficult` bool (K,), `area` float32 (K,) in
+        square pixels.
+        """
         part = slice(self._ends[index] - self.counts[index], self._ends[index])
         boxes = self.boxes[part].copy()
         if self._relative:
@@ -67,6 +74,7 @@ class BoxFiles(ImageFiles):
             "labels": self.labels[part].copy(),
             "crowd": self.crowd[part].copy(),
             "difficult": self.difficult[part].copy(),
+            "area": np.where(np.isnan(self.area[part]), (boxes[:, 2:] - boxes[:, :2]).prod(axis=1), self.area[part]),
         }
 
     def __getitem__(self, index: int) -> dict[str, Any]:
@@ -75,7 +83,7 @@ class BoxFiles(ImageFiles):
         height, width = sample["size"]
         boxes = np.clip(sample["boxes"], 0, np.array([width, height, width, height], np.float32))
         inside = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-        objects = {key: sample[key][inside] for key in ("labels", "crowd", "difficult")}
+        objects = {key: sample[key][inside] for key in ("labels", "crowd", "difficult", "area")}
         return {**sample, "boxes": boxes[inside], **objects}
 
     def size(self, index: int) -> tuple[int, int]:
@@ -114,7 +122,7 @@ class BoxFiles(ImageFiles):
         return part
 
     def _keep(self, rows: np.ndarray) -> None:
-        for name in ("boxes", "labels", "crowd", "difficult"):
+        for name in ("boxes", "labels", "crowd", "difficult", "area"):
             setattr(self, name, getattr(self, name)[rows])
 
 

@@ -188,7 +188,7 @@ def write_split(samples: Iterable[dict[str, Any]], root: Path, *, split: str, cl
         name, (height, width) = f"{number:06d}.jpg", sample["image"].shape[:2]
         write_image(root / split / name, sample["image"])
         images.append({"id": number, "file_name": name, "width": width, "height": height})
-        columns = (sample[key].tolist() for key in ("boxes", "labels", "crowd", "difficult"))
+        columns = (sample[key].tolist() for key in ("boxes", "labels", "crowd", "difficult", "area") if key in sample)
         for truth in zip(*columns, strict=True):
             annotations.append({"id": len(annotations) + 1, "image_id": number, **_annotation(*truth)})
     categories = [{"id": number, "name": name} for number, name in enumerate(class_names, 1)]
@@ -196,13 +196,15 @@ def write_split(samples: Iterable[dict[str, Any]], root: Path, *, split: str, cl
     (root / "annotations" / f"instances_{split}.json").write_text(json.dumps(document))
 
 
-def _annotation(box: Sequence[float], label: int, crowd: bool, difficult: bool) -> dict[str, Any]:
+def _annotation(
+    box: Sequence[float], label: int, crowd: bool, difficult: bool, area: float | None = None
+) -> dict[str, Any]:
     left, top, right, bottom = box
     width, height = right - left, bottom - top
     return {
         "category_id": label + 1,
         "bbox": [left, top, width, height],
-        "area": width * height,
+        "area": width * height if area is None else area,
         "iscrowd": int(crowd),
         "ignore": int(difficult),
     }

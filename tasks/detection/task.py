@@ -136,6 +136,10 @@ class DetectionTask(Task):
         """AP of each class; None for a class without objects."""
         return self.evaluated.per_class
 
+    def remark(self) -> str | None:
+        """Why AP is 0, or there is none."""
+        return self.evaluated.remark
+
     def plots(self) -> dict[str, Callable[[str], None]]:
         """Precision by recall of each class, and who is taken for whom."""
         return {

@@ -60,17 +60,11 @@ def test_the_resolved_recipe_is_a_recipe_and_gives_the_same_run(digits_run, tmp_
 @pytest.mark.parametrize("name", list_recipes())
 def test_every_recipe_runs_on_tiny_data(name, blobs, tmp_path):
     line = ["train", name, "--out", str(tmp_path / "run"), "--trainer.max_epochs", "1", "--trainer.accelerator", "cpu"]
-    line += [
-        "--model.weights",
-        "null",
-        "--data.num_workers",
-        "0",
-        "--data.batch_size",
-        "4",
-        "--trainer.limit_train_batches",
-        "2",
-    ]
-    if not name.endswith("_digits"):
+    line += ["--model.weights", "null", "--data.num_workers", "0", "--data.batch_size", "4"]
+    line += ["--trainer.limit_train_batches", "2"]
+    if name.startswith("detection/"):  # drawn objects, in place of the format of the recipe
+        line += ["--data.format", "shapes", "--data.images", "12", "--data.size", "96", "--data.batch_size", "2"]
+    elif not name.endswith("_digits"):
         line += ["--data.root", str(blobs), "--data.size", "64"]
     assert main(line) == 0
     assert (tmp_path / "run" / "best.ckpt").is_file()
@@ -120,7 +114,8 @@ def test_every_recipe_says_command_and_expectation(name):
     first = (Path(__file__).parents[2] / "configs" / f"{name}.yaml").read_text().splitlines()[0]
     assert first.startswith(f"# foveal train {name}")
     said = describe_recipe(name)
-    assert re.search(r"\d (s|minutes) on two cores", said) and re.search(r"\d % of \w+ \d*.*held-out", said)
+    measured = re.search(r"\d (s|minutes) on two cores", said) and re.search(r"\d % .*held-out", said)
+    assert measured or "not been run to its end by us" in said
 
 
 def test_print_config_prints_a_whole_recipe(tmp_path, capsys):

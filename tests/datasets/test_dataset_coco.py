@@ -97,7 +97,7 @@ def test_no_python_object_is_kept_for_an_image_or_an_object(tmp_path):
     dataset, _ = opened(tmp_path)
     kept = [value for value in vars(dataset).values() if not isinstance(value, np.ndarray)]
     assert len(pickle.dumps(kept)) < 1000
-    assert len(pickle.dumps(dataset)) < 2000 * (9 + 8 + 8 + 16) + 4000 * (16 + 8 + 2) + 3000
+    assert len(pickle.dumps(dataset)) < 2000 * (9 + 8 + 8 + 16) + 4000 * (16 + 8 + 2 + 4) + 3000
 
 
 def test_a_file_in_which_pycocotools_finds_the_same(tmp_path):
@@ -594,3 +594,22 @@ def test_mend_takes_images_out(tmp_path):
     ]
     mended = json.loads((tmp_path / "out/annotations/instances_train.json").read_text())
     assert mended == {**GOOD, "images": GOOD["images"][:1], "annotations": GOOD["annotations"][1:2]}
+
+
+@pytest.mark.parametrize(
+    ("area", "read"), [(7.5, 7.5), (None, 12), (0, 12), (-3, 12), ("7", 12), (float("nan"), 12), (10**400, 12)]
+)
+def test_the_area_is_that_of_the_file_or_else_of_the_box(tmp_path, area, read):
+    dataset, _ = opened(write(tmp_path, changed("annotations", 0, area=area)))
+    assert dataset.truth(1)["area"].tolist() == [read, 20]
+    assert dataset[1]["area"].tolist() == [read, 20]
+    cats = dataset.with_classes({"cat": "cat"})
+    assert [cats.truth(index)["area"].tolist() for index in (0, 1)] == [[200], [20]]
+
+
+def test_areas_are_written_as_they_were_read(tmp_path):
+    (tmp_path / "out").mkdir()
+    dataset, _ = opened(write(tmp_path / "in", changed("annotations", 0, area=7.5)))
+    coco.write_split((dataset[index] for index in range(2)), tmp_path / "out", split="train", class_names=["a", "b"])
+    written = json.loads((tmp_path / "out/annotations/instances_train.json").read_text())["annotations"]
+    assert [entry["area"] for entry in written] == [200, 7.5, 20]
