@@ -21,7 +21,7 @@ COMMANDS = {
     "demo": "draw a small data set, train, predict, and show what came out",
     "train": "train a recipe; leaves a run folder with checkpoints, metrics and plots",
     "evaluate": "metrics of a checkpoint on a data set",
-    "predict": "results for images, folders, globs and list files",
+    "predict": "results for images, videos, folders, globs and list files",
     "info": "what is in a checkpoint",
     "list": "backbones, recipes, tasks or datasets there are",
     "draw-data": "write a drawn data set in any format, with known truth",

@@ -140,7 +140,7 @@ def quiet() -> None:
         ".*have overridden `on_before_batch_transfer`.*",
         ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
         ".*ModelCheckpoint.*redundant.*",
-        ".*modules in eval mode.*",  # frozen stages are
+        ".*module.*in eval mode.*",  # frozen stages are
     ):
         warnings.filterwarnings("ignore", message)
 

@@ -132,8 +132,10 @@ def plot_precision_recall(curves: Mapping[str, tuple[np.ndarray, np.ndarray, flo
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.02))
     axes.grid(alpha=0.25)
     if named:
-        title = "class, AP at IoU 0.5" if len(order) <= _CURVES else f"{_CURVES} lowest of {len(order)} classes"
-        figure.legend(loc="outside right upper", fontsize=8, frameon=False, title=title, title_fontsize=8)
+        classes = "class" if len(order) <= _CURVES else f"{_CURVES} lowest of {len(order)} classes"
+        figure.legend(
+            loc="outside right upper", fontsize=8, frameon=False, title=f"{classes}, AP at IoU 0.5", title_fontsize=8
+        )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # as in plot_confusion
         figure.savefig(path, dpi=130, bbox_inches="tight")

@@ -66,13 +66,14 @@ class EpochProgress(ProgressBar):
         """Take it away."""
         self._bar.stop()
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Print the epoch's line, with the time that the rest will take at the pace so far."""
         self._bar.stop()
         self._epochs.append(time.perf_counter())
         if not trainer.is_global_zero:
             return
-        metrics = epoch_metrics(trainer)
+        metrics, headline = epoch_metrics(trainer), getattr(pl_module, "HEADLINE", ())
+        metrics = {name: value for name, value in metrics.items() if not headline or name.split("/")[1] in headline}
         names = sorted(metrics, key=lambda name: (not name.endswith("loss"), name != "train/loss"))
         values = "  ".join(f"{name} {metrics[name]:.4f}" for name in names)
         done, seconds = trainer.current_epoch + 1, self._epochs[-1] - self._epochs[-2]

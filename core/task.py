@@ -33,6 +33,7 @@ class Task(pl.LightningModule):
     name: ClassVar[str]
     metric: ClassVar[str]
     OPTIONS: ClassVar[type]
+    HEADLINE: ClassVar[tuple[str, ...]] = ()  # of many metrics those to be printed after each epoch; none for all
     PREDICTION_OPTIONS: ClassVar[tuple[str, ...]] = ()  # the fields of PredictionOptions that `predict` goes by
 
     luma: torch.Tensor

@@ -61,8 +61,8 @@ class BoxFiles(ImageFiles):
         self._ends = np.cumsum(self.counts)
 
     def truth(self, index: int) -> dict[str, Any]:
-        """`boxes` float32 (K, 4) in pixels, `labels` int64 (K,), `crowd` and `difficult` bool (K,), `area` float32 (K,) in
-        square pixels.
+        """`boxes` float32 (K, 4) in pixels, `labels` int64 (K,), `crowd` and `difficult` bool (K,), `area` float32 (K,)
+        in square pixels.
         """
         part = slice(self._ends[index] - self.counts[index], self._ends[index])
         boxes = self.boxes[part].copy()

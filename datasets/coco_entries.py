@@ -8,8 +8,8 @@ What a program that wrote such a file can get wrong, and what becomes of it here
   tell whose annotations these are;
 - a file that several images name is one image with the objects of all; categories of one name are one class;
 - a name that leaves the root is refused; boxes are cleaned as `boxes.clean_boxes` says, masks as `coco_masks` does;
-- a missing `iscrowd` is 0, and so is `ignore`, which says of sets made from Pascal VOC what is difficult; an `area` that
-  is missing, or no number above 0, is that of the box.
+- a missing `iscrowd` is 0, and so is `ignore`, which says of sets made from Pascal VOC what is difficult; an `area`
+  that is missing, or no number above 0, is that of the box.
 
 Nothing of the parsed JSON is kept: 860,000 dicts would be copied into every loader worker.
 """
@@ -295,7 +295,7 @@ class _Annotations:
         return objects, masks.subset(np.flatnonzero(kept)[order]) if with_masks else None
 
     def _areas(self) -> np.ndarray:
-        """float32 (M,): of masks, by which COCO tells small objects from large ones; NaN where there is no such number."""
+        """float32 (M,): of masks, by which COCO tells small objects from large ones; NaN where there is no number."""
         values = [entry.get("area") for entry in self._entries]
         known = [value if type(value) in (int, float) and 0 < value < 1e12 else np.nan for value in values]
         return np.array(known, np.float32)

@@ -252,8 +252,9 @@ class _Detection(_Scenes):
         return self._scene(number).labels.tolist()
 
     def read(self, scene: Scene) -> dict[str, Any]:
-        crowd = np.zeros(len(scene.labels), bool)
-        return {"boxes": scene.boxes, "labels": scene.labels, "crowd": crowd, "difficult": scene.difficult}
+        crowd, area = np.zeros(len(scene.labels), bool), (scene.boxes[:, 2:] - scene.boxes[:, :2]).prod(axis=1)
+        objects = {"boxes": scene.boxes, "labels": scene.labels, "crowd": crowd, "difficult": scene.difficult}
+        return {**objects, "area": area}
 
 
 class _Segmentation(_Scenes):

@@ -58,8 +58,8 @@ def average_precision(
 ) -> AveragePrecision:
     """COCO's numbers for N images; with `fast` by hotcoco where it is installed.
 
-    As in COCO, 100 detections an image count, those of the highest scores, and a difficult object is asked for like any
-    other: the format knows crowds alone.
+    As in COCO's tool, 100 detections of a class count in an image, those of the highest scores, and a difficult object
+    is asked for like any other: the tool knows crowds alone.
     """
     tools = _tools(fast)
     with contextlib.redirect_stdout(io.StringIO()):  # the tools talk of each step

@@ -53,7 +53,7 @@ class Curve(NamedTuple):
 
 def curves(found: Sequence[Found], truths: Sequence[Truth], num_classes: int) -> list[Curve]:
     """Of each class. An object is found by the surest of its detections, any other is wrong; what finds a difficult
-    object or a crowd is neither right nor wrong.
+    object, or nothing but a crowd, is neither right nor wrong.
 
     Boxes are in continuous pixels: VOC's own tool adds a pixel to their widths, for corners that both belong to a box.
     """
@@ -79,7 +79,7 @@ def confusion_matrix(found: Sequence[Found], truths: Sequence[Truth], thresholds
     found where nothing is, the last column what was not found.
 
     Detections that reach the threshold of their class choose, the surest first, the object that they overlap most, of
-    whatever class, by an IoU of 0.5 at least.
+    whatever class, by an IoU of 0.5 at least; what finds a difficult object, or nothing but a crowd, does not count.
     """
     classes = len(thresholds)
     matrix = np.zeros((classes + 1, classes + 1), np.int64)
@@ -87,40 +87,41 @@ def confusion_matrix(found: Sequence[Found], truths: Sequence[Truth], thresholds
         sure = np.flatnonzero(image.scores >= np.asarray(thresholds)[image.labels])
         sure = sure[np.argsort(-image.scores[sure], kind="stable")]
         overlap = _overlap(image.boxes[sure], truth)
-        free = np.ones(len(truth.labels), bool)
-        ignored = truth.crowd | truth.difficult
+        in_crowd = (overlap[:, truth.crowd] >= IOU).any(axis=1)
+        free = ~truth.crowd
         for row, label in enumerate(image.labels[sure].tolist()):
             best = int(np.argmax(np.where(free, overlap[row], -1.0))) if len(free) else -1
             if best < 0 or not free[best] or overlap[row, best] < IOU:
-                matrix[classes, label] += 1
-            elif not ignored[best]:
+                matrix[classes, label] += not in_crowd[row]
+            elif not truth.difficult[best]:
                 matrix[truth.labels[best], label] += 1
                 free[best] = False
-        np.add.at(matrix[:, classes], truth.labels[free & ~ignored], 1)
+        np.add.at(matrix[:, classes], truth.labels[free & ~truth.difficult], 1)
     return matrix
 
 
 def _judge(found: Found, truth: Truth) -> np.ndarray:
     """Of each detection _HIT, _MISS or _IGNORED: int64 (K,)."""
-    verdict = np.full(len(found.scores), _MISS)
-    if not len(truth.labels) or not len(verdict):
-        return verdict
+    if not len(truth.labels):
+        return np.full(len(found.scores), _MISS)
     overlap = np.where(found.labels[:, None] == truth.labels, _overlap(found.boxes, truth), 0.0)
-    nearest = overlap.argmax(axis=1)
-    near = overlap[np.arange(len(verdict)), nearest] >= IOU
+    verdict = np.where((overlap[:, truth.crowd] >= IOU).any(axis=1), _IGNORED, _MISS)
+    singles = np.where(truth.crowd, 0.0, overlap)
+    nearest = singles.argmax(axis=1)
     order = np.argsort(-found.scores, kind="stable")
-    order = order[near[order]]
-    _, first = np.unique(nearest[order], return_index=True)
-    verdict[order[first]] = _HIT
-    verdict[near & (truth.crowd | truth.difficult)[nearest]] = _IGNORED
+    near = order[singles.max(axis=1)[order] >= IOU]
+    verdict[near[np.unique(nearest[near], return_index=True)[1]]] = _HIT
+    verdict[near[truth.difficult[nearest[near]]]] = _IGNORED
     return verdict
 
 
 def _overlap(boxes: np.ndarray, truth: Truth) -> np.ndarray:
     """IoU of each box with each object, and of a crowd the share of the box that lies in it: float64 (D, K)."""
-    low = np.maximum(boxes[:, None, :2], truth.boxes[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], truth.boxes[None, :, 2:])
-    shared = (high - low).clip(0).prod(axis=2)
-    areas, others = ((x[:, 2:] - x[:, :2]).prod(axis=1) for x in (boxes, truth.boxes))
+    shared, areas, others = np.ones((len(boxes), len(truth.boxes))), np.ones(len(boxes)), np.ones(len(truth.boxes))
+    for low, high in ((0, 2), (1, 3)):
+        ends = np.minimum.outer(boxes[:, high], truth.boxes[:, high])
+        shared *= (ends - np.maximum.outer(boxes[:, low], truth.boxes[:, low])).clip(0)
+        areas *= boxes[:, high] - boxes[:, low]
+        others *= truth.boxes[:, high] - truth.boxes[:, low]
     whole = np.where(truth.crowd, areas[:, None], areas[:, None] + others - shared)
     return shared / np.maximum(whole, 1e-12)

@@ -10,7 +10,7 @@ from torchmetrics import Metric
 from .average_precision import Found, Truth, average_precision
 from .curves import Curve, confusion_matrix, curves
 
-_MOST = 100  # detections an image, as in COCO
+_MOST = 100  # detections of a class in an image, as in pycocotools
 _SCALE = 4  # boxes that are so many times larger or smaller than the objects are in other pixels
 
 
@@ -48,8 +48,8 @@ class DetectionMetrics(Metric):
         """Add N images.
 
         `predictions`: `boxes` float (K, 4), xyxy, in pixels of the file, `scores` (K,), `labels` int64 (K,); of more
-        than 100 those of the highest scores count, and none with a number that is not finite. `truths`: `boxes`,
-        `labels`, `crowd` and `difficult` bool (K,), and `area` where it is not the box's.
+        than 100 of a class those of the highest scores count, and none with a number that is not finite. `truths`:
+        `boxes`, `labels`, `crowd` and `difficult` bool (K,), and `area` where it is not the box's.
         """
         for prediction, truth in zip(predictions, truths, strict=True):
             rows = _found_rows(prediction)
@@ -96,7 +96,14 @@ def _found_rows(prediction: Mapping[str, torch.Tensor]) -> torch.Tensor:
     # pycocotools takes a box of NaN for one that overlaps whatever it is compared with.
     finite = boxes.isfinite().all(dim=1) & scores.isfinite()
     rows = torch.cat([boxes, scores[:, None], labels[:, None]], dim=1)[finite]
-    return rows[rows[:, 4].argsort(descending=True, stable=True)[:_MOST]]
+    rows = rows[rows[:, 4].argsort(descending=True, stable=True)]
+    if len(rows) <= _MOST:
+        return rows
+    # pycocotools cuts each class by itself, so that an image may keep more of them in all.
+    groups = rows[:, 5].argsort(stable=True)
+    _, counts = rows[groups, 5].unique_consecutive(return_counts=True)
+    ranks = torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts).repeat_interleave(counts)
+    return rows[groups[ranks < _MOST].sort().values]
 
 
 def _truth_rows(truth: Mapping[str, torch.Tensor]) -> torch.Tensor:

@@ -1,6 +1,5 @@
 """Object detection: a backbone, and a head from its maps to boxes."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -44,6 +43,7 @@ class DetectionTask(Task):
     name = "detection"
     metric = "ap"
     OPTIONS = DetectionOptions
+    HEADLINE = ("loss", "ap", "ap50")
     PREDICTION_OPTIONS = ("score", "nms_iou", "nms", "class_agnostic", "flip", "scales", "tile", "overlap")
 
     head: DetectionHead
@@ -210,9 +210,10 @@ class DetectionTask(Task):
     def _detect(self, images: torch.Tensor, shapes: Sequence[tuple[int, int]]) -> list[Candidates]:
         """What is sure enough of its class, in pixels of `images`."""
         thresholds = torch.tensor(self._thresholds_of_predictions(), device=self.device)
-        found = self.head.detect(self(images, shapes))
-        sure = [candidates.scores >= thresholds[candidates.labels] for candidates in found]
-        return [Candidates(*(column[rows] for column in each)) for each, rows in zip(found, sure, strict=True)]
+        candidates = self.head.candidates(self(images, shapes))
+        sure = [each.scores >= thresholds[each.labels] for each in candidates]
+        kept = [Candidates(*(column[rows] for column in each)) for each, rows in zip(candidates, sure, strict=True)]
+        return [self.head.suppression(each) for each in kept]
 
     def _thresholds_of_predictions(self) -> list[float]:
         """Of each class: what was asked for, or else what validation found best."""
@@ -220,7 +221,8 @@ class DetectionTask(Task):
         return self.thresholds or [_UNKNOWN_THRESHOLD] * classes if score is None else [score] * classes
 
     def _suppression_of_predictions(self) -> Suppression:
-        least = math.nextafter(min(self._thresholds_of_predictions()), -1)  # a score that equals a threshold stays
+        least = np.float32(min(self._thresholds_of_predictions()))
+        least = float(np.nextafter(least, np.float32(-1)))  # a score, float32, that equals a threshold stays
         return replace(self.head.suppression.with_prediction(self.prediction_options), score=least)
 
     def _in_files(self, found: Sequence[Candidates], batch: Batch) -> list[Candidates]:

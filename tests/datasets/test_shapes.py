@@ -14,7 +14,7 @@ from foveal.datasets.world.videos import FRAMES
 
 TRUTHS = {
     "classification": {"label"},
-    "detection": {"boxes", "labels", "crowd", "difficult"},
+    "detection": {"boxes", "labels", "crowd", "difficult", "area"},
     "segmentation": {"mask"},
     "edges": {"edges", "annotators"},
     "depth": {"depth"},

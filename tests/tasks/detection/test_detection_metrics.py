@@ -69,6 +69,23 @@ def test_a_crowd_holds_whatever_lies_in_it():
     assert len(result.curves["cat"].scores) == 0  # both are ignored
 
 
+def test_an_object_in_front_of_a_crowd_is_found():
+    # The box lies wholly in the crowd, and more of it than in the object: what finds it twice is as good as none.
+    one, crowd = (2, 2, 8, 8, 0), (0, 0, 40, 40, 0)
+    rows = found((2, 2, 8, 9, 0.9, 0), (2, 3, 8, 8, 0.8, 0), (20, 20, 24, 24, 0.7, 0))
+    result = summary((rows, truth(crowd, one, crowd=[0])))
+    assert result.curves["cat"].scores.tolist() == [pytest.approx(0.9)]
+    assert result.numbers["voc_ap"] == 1
+    assert result.confusion.tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 0]]
+
+
+def test_what_lies_in_a_crowd_is_no_stray_in_the_confusion():
+    # Two strays of three are in the crowd, and below their class's threshold, 0.5, there are none.
+    rows = found((1, 1, 5, 5, 0.9, 1), (5, 5, 9, 9, 0.8, 1), (*C, 0.7, 1), (*B, 0.4, 1))
+    result = summary((rows, truth((*A, 0), crowd=[0])))
+    assert result.confusion.tolist() == [[0, 0, 0], [0, 0, 0], [0, 1, 0]]
+
+
 def test_the_threshold_is_the_score_with_the_best_f1():
     # Of two objects: F1 is 2/3 from 0.9 on, 1/2 from 0.8 on, 0.8 from 0.7 on, 2/3 from 0.6 on.
     rows = found((*A, 0.9, 0), (*C, 0.8, 0), (*B, 0.7, 0), (*C, 0.6, 0))
@@ -123,16 +140,18 @@ def test_boxes_of_nan_are_no_detections():
     assert result.numbers["ap"] == 0 and "nothing was found" in result.remark
 
 
-def test_of_more_than_a_hundred_detections_the_surest_count():
-    strays = [(100 + 5 * i, 100, 104 + 5 * i, 104, 0.5, 0) for i in range(100)]
-    assert summary((found(*strays, (*A, 0.4, 0)), truth((*A, 0)))).numbers["ap"] == 0
+@pytest.mark.parametrize(("label", "average"), [(0, 0), (1, 1)])
+def test_of_more_than_a_hundred_detections_of_a_class_the_surest_count(label, average):
+    # As pycocotools cuts: a hundred surer boxes of another class take nobody's place.
+    strays = [(100 + 5 * i, 100, 104 + 5 * i, 104, 0.5, label) for i in range(100)]
+    assert summary((found(*strays, (*A, 0.4, 0)), truth((*A, 0)))).numbers["ap"] == pytest.approx(average)
     assert summary((found(*strays, (*A, 0.6, 0)), truth((*A, 0)))).numbers["ap"] == pytest.approx(1)
 
 
 def test_an_image_with_ten_thousand_objects():
     rows = [(7 * (i % 100), 7 * (i // 100), 7 * (i % 100) + 6, 7 * (i // 100) + 6, i % 2) for i in range(10_000)]
     result = summary((found(*((*row[:4], 0.9, row[4]) for row in rows)), truth(*rows)))
-    assert result.curves["cat"].recall[-1] == pytest.approx(50 / 5000)  # a hundred detections an image
+    assert result.curves["cat"].recall[-1] == pytest.approx(100 / 5000)  # a hundred detections of each class
 
 
 def test_curves_are_drawn(tmp_path):

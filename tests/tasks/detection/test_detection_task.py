@@ -108,7 +108,7 @@ def test_crowds_and_difficult_objects_are_not_learnt(world):
     for each in (without, flagged):
         torch.manual_seed(3)
         task.eval()
-        losses.append({name: float(value) for name, value in task.losses(each).items()})
+        losses.append({name: value.item() for name, value in task.losses(each).items()})
     assert losses[0] == losses[1] and losses[0]["box"] == 0
 
 
@@ -154,7 +154,7 @@ def test_a_run_keeps_the_curves_and_the_confusion(run):
 
 
 def test_predictions_reach_the_threshold_of_their_class(world):
-    task = make_task(world.class_names, score=0.0).eval()
+    task = make_task(world.class_names, score=0.0, most=100_000).eval()
     batch = make_batch(task, world, range(2))
     task.prediction_options.score = 0.0
     with torch.no_grad():
@@ -164,9 +164,10 @@ def test_predictions_reach_the_threshold_of_their_class(world):
         task.thresholds = [middle] * 4 + [2.0] * 4  # of the last four classes nothing is sure enough
         found = task.predict(batch)
     assert len(everything[0]["labels"]) > 10 and set(everything[0]["labels"].tolist()) - {0, 1, 2, 3}
-    assert found[0]["scores"].min() == middle and set(found[0]["labels"].tolist()) <= {0, 1, 2, 3}
+    assert found[0]["scores"].min() >= middle and set(found[0]["labels"].tolist()) <= {0, 1, 2, 3}
     wanted = (everything[0]["scores"] >= middle) & (everything[0]["labels"] < 4)
-    assert torch.equal(found[0]["boxes"], everything[0]["boxes"][wanted])
+    kept = {tuple(box) for box in everything[0]["boxes"][wanted].tolist()}  # whatever the order of equal scores
+    assert {tuple(box) for box in found[0]["boxes"].tolist()} == kept and len(kept) > 2
 
 
 def test_boxes_are_in_pixels_of_the_file_whatever_the_network_saw(world):
