@@ -122,7 +122,8 @@ def check_types(values: dict[str, Any], types: Mapping[str, Any], where: Callabl
 
 def check_ranges(checked: Mapping[str, Any]) -> None:
     """Raise UsageError for a number that is out of its range; NaN is out of every one."""
-    model = {f"model.{name}": limits for name, limits in ranges(checked["task"]).items()}
+    named = ranges(checked["task"]) if "model" in checked else {}  # a data set may be of a task that is yet to come
+    model = {f"model.{name}": limits for name, limits in named.items()}
     for key, (low, high) in (_RANGES | model).items():
         value = _value_of(key, checked)
         if value is not None and not low <= value <= high:

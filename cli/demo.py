@@ -36,10 +36,12 @@ def _demonstrate(task: str, shown: Demo, folder: Path) -> None:
     require_empty(folder)
     make_folder(folder)
     data, fresh, trained = folder / "data", folder / "fresh", folder / "run"
-    _say(1, "draw a data set", f"foveal draw-data {shown.format} {data} --images {shown.images} --size {shown.size}")
-    draw(shown.format, data, images=shown.images, size=shown.size)
-    _say(2, "train", f"foveal train {shown.recipe} --data.root {data} --out {trained}")
-    train([shown.recipe, "--data.root", str(data), "--out", str(trained)])
+    portraits = " --portraits" if shown.portraits else ""
+    drawn = f"foveal draw-data {shown.format} {data} --images {shown.images} --size {shown.size}{portraits}"
+    _say(1, "draw a data set", drawn)
+    draw(shown.format, data, images=shown.images, size=shown.size, portraits=shown.portraits)
+    _say(2, "train", f"foveal train {shown.recipe} --data.format {shown.format} --data.root {data} --out {trained}")
+    train([shown.recipe, "--data.format", shown.format, "--data.root", str(data), "--out", str(trained)])
     _say(3, "predict on images that it has not seen", f"foveal predict {trained} {fresh} --out {folder / 'results'}")
     world = _write_fresh(task, shown, fresh)
     _predict(trained, fresh, folder / "results")
@@ -57,7 +59,8 @@ def _write_fresh(task: str, shown: Demo, folder: Path) -> "ShapesWorld":
     from ..core.images import write_image
     from ..datasets.shapes import ShapesWorld
 
-    world = ShapesWorld(task, "test", images=_ROWS, size=shown.size, seed=_FRESH_SEED)
+    options = {"images": _ROWS, "size": shown.size, "seed": _FRESH_SEED, "portraits": shown.portraits}
+    world = ShapesWorld(task, "test", **options)
     folder.mkdir()
     for index in range(len(world)):
         write_image(folder / f"{index:02d}.png", world[index]["image"])

@@ -103,10 +103,9 @@ def _recipe_of(task: Any, given: Any, recipe_class: type) -> Any:
     if not saved and given.root is None:
         raise UsageError(f"{given.checkpoint}: it names no data set; give --data.root and --data.format.")
     if given.format is not None:  # another may have no use for what the one of the training took
-        from ..datasets import FORMATS, taken_by
+        from ..datasets import not_taken_by
 
-        meant = {name for format in FORMATS.values() for name in format.takes} - set(taken_by(given.format))
-        saved = {key: value for key, value in saved.items() if key not in meant}
+        saved = {key: value for key, value in saved.items() if key not in not_taken_by(given.format)}
     saved |= {key: value for key, value in (("root", given.root), ("format", given.format)) if value is not None}
     if given.batch_size:
         saved["batch_size"] = given.batch_size

@@ -9,7 +9,7 @@ import yaml
 from ..configs import find_recipe
 from ..core.errors import UsageError
 from ..core.options import DataOptions, OptimizerOptions, ScheduleOptions, TrainerOptions
-from ..datasets import FORMATS
+from ..datasets import FORMATS, not_taken_by
 from ..tasks import TASKS, options_class
 from .checks import check_names, check_ranges, check_registries, check_types, make_parser, type_of
 
@@ -44,9 +44,10 @@ def parse_recipe(name: str, overrides: list[tuple[str, str]]) -> Recipe:
     if not isinstance(task, str):
         raise UsageError(f"{path}: the entry 'task' is missing; give one of {', '.join(TASKS)}.")
     types = _types(task)
+    given = {key for key, _ in overrides}
+    _leave_out_foreign(values, dict(overrides).get("data.format"))
     for key, text in overrides:
         _set(values, key, text, type_of(key, types))
-    given = {key for key, _ in overrides}
     check_names(values, types, lambda key: "" if key in given else f"{path}: ")
     check_registries(task, values)
     checked = check_types(values, types, lambda key: f"--{key}" if key in given else f"{path}: {key}")
@@ -111,6 +112,14 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         kind = type(values).__name__
         raise UsageError(f"{path}: a recipe is a mapping of sections (task, model, data, ...), not {kind}.")
     return {key: {} if value is None else value for key, value in values.items()}  # `model:` alone is an empty section
+
+
+def _leave_out_foreign(values: dict[str, Any], format: str | None) -> None:
+    """Take out what a recipe says to the reader of its own format, where the command line names another one."""
+    data = values.get("data")
+    if format in FORMATS and isinstance(data, dict):
+        for name in not_taken_by(format) & data.keys():
+            del data[name]
 
 
 def _set(values: dict[str, Any], key: str, text: str, kind: Any) -> None:

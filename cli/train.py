@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..core.data import DataModule, Dataset, Split
     from ..core.task import Task
 
+_OF_FORMATS = ("images", "portraits", "mask_values", "ignore_value", "depth_scale")  # entries that some formats take
 _EPILOG = """Every entry of a recipe is an option too: --data.root DIR, --model.backbone NAME, --optimizer.lr X ...
 `foveal train RECIPE --help` shows all of RECIPE's with their meaning.
 
@@ -185,7 +186,7 @@ def open_split(recipe: Recipe, split: "Split") -> "Dataset":
 
     data = recipe.data
     sources = [Source(data.format, data.root), *(Source(**source) for source in data.sources or ())]
-    options = {name: getattr(data, name) for name in ("images", "mask_values", "ignore_value", "depth_scale")}
+    options = {name: getattr(data, name) for name in _OF_FORMATS}
     given = {name: value for name, value in options.items() if value is not None}
     if any(FORMATS[source.format].task == "any" for source in sources):
         given["task"] = recipe.task

@@ -47,7 +47,9 @@ class Format(NamedTuple):
 
 
 FORMATS = {
-    "shapes": Format("any", "the drawn world: every kind of truth, made as it is asked for", ("images", "task"), True),
+    "shapes": Format(
+        "any", "the drawn world: every kind of truth, made as it is asked for", ("images", "portraits", "task"), True
+    ),
     "image_folder": Format("classification", "one folder per class, or train/, val/ and test/ with one per class each"),
     "csv": Format("classification", "a table with the columns path, label and, if you like, split"),
     "idx": Format("classification", "MNIST's four files of images and labels, packed with gzip or not"),
@@ -155,6 +157,11 @@ def taken_by(format: str) -> tuple[str, ...]:
     if format not in FORMATS:
         raise unknown("data format", format, FORMATS, "`foveal list datasets` shows them all.")
     return FORMATS[format].takes
+
+
+def not_taken_by(format: str) -> set[str]:
+    """Entries of the `data` section that are meant for other formats; raises UsageError where there is none such."""
+    return {name for other in FORMATS.values() for name in other.takes} - set(taken_by(format))
 
 
 def reader(format: str) -> ModuleType:

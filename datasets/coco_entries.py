@@ -55,7 +55,7 @@ class Contents(NamedTuple):
             places=[self.places[at] for at in chosen],
             indices=self.indices[chosen],
             sizes=self.sizes[chosen],
-            objects=Objects(counts, *(values[rows] for values in self.objects[1:])),
+            objects=Objects(counts, *(np.asarray(values)[rows] for values in self.objects[1:])),
             masks=self.masks and self.masks.subset(rows),
         )
 
@@ -296,7 +296,7 @@ class _Annotations:
 
     def _areas(self) -> np.ndarray:
         """float32 (M,): of masks, by which COCO tells small objects from large ones; NaN where there is no number."""
-        values = [entry.get("area") for entry in self._entries]
+        values: list[Any] = [entry.get("area") for entry in self._entries]
         known = [value if type(value) in (int, float) and 0 < value < 1e12 else np.nan for value in values]
         return np.array(known, np.float32)
 

@@ -33,8 +33,9 @@ _LEAST_SIDE, _MOST_SIDE = 32, 4096
 class ShapesWorld:
     """Drawn images with the truth for one task; see the package for what a data set is.
 
-    `size`: (H, W) or the side of a square, by default 256 (faces: 112, and always square). No two splits and no two
-    seeds share a scene. A sample holds, beside `image`, `path` and `size`,
+    `size`: (H, W) or the side of a square, by default 256 (faces: 112, and always square). `portraits`: one large body
+    a scene in place of up to twelve that hide each other, for detection, segmentation, edges and depth: easier by far.
+    No two splits and no two seeds share a scene. A sample holds, beside `image`, `path` and `size`,
 
     - classification: `label` int; one body dominates the picture, and each class is drawn as often as any other;
     - detection: `boxes` float32 (N, 4) around the visible pixels, `labels` int64 (N,), `crowd` bool (N,), never set,
@@ -60,6 +61,7 @@ class ShapesWorld:
         images: int | None = None,
         size: int | tuple[int, int] | None = None,
         seed: int = 0,
+        portraits: bool = False,
     ) -> None:
         if task not in _PENS:
             raise unknown("drawn task", task, _PENS)
@@ -71,7 +73,9 @@ class ShapesWorld:
         if seed < 0:
             raise UsageError(f"The drawn world's seed is {seed}: it must be 0 or more.")
         self.task, self.split, self.seed = task, split, seed
-        self._pen = _PENS[task](seed, SPLITS.index(split), _checked_size(size, task))
+        if portraits and not issubclass(_PENS[task], _Scenes):
+            raise UsageError(f"data.portraits is for drawn scenes; those of {task} are not such.")
+        self._pen = _PENS[task](seed, SPLITS.index(split), _checked_size(size, task), portraits)
         self._numbers = np.arange(images)
         self.class_names = self._pen.class_names(images)
         self._classes: np.ndarray | None = None  # int64: the new number of each class, -1 for one left out
@@ -103,12 +107,14 @@ class ShapesWorld:
     def fingerprint(self) -> str:
         """A digest of all that the images depend on."""
         names = (self.task, self.split, *map(str, (VERSION, self.seed, *self._pen.size)))
+        names += ("portraits",) if self._pen.portraits else ()
         classes = () if self._classes is None else (self._classes,)
         return digest([name.encode() for name in names], self._numbers, *classes)
 
     def subset(self, indices: np.ndarray) -> Self:
         """The same data set with the images at `indices` alone, under their old names."""
-        part = type(self)(self.task, self.split, images=0, size=self._pen.size, seed=self.seed)
+        pen = self._pen
+        part = type(self)(self.task, self.split, images=0, size=pen.size, seed=self.seed, portraits=pen.portraits)
         part._numbers, part.class_names, part._classes = self._numbers[indices], self.class_names, self._classes
         return part
 
@@ -165,6 +171,7 @@ def open_split(
     findings: object = None,
     task: str = "classification",
     images: int = 1000,
+    portraits: bool = False,
 ) -> ShapesWorld:
     """One split of a drawn data set of `images` in all, of which each split has its share, and one at least.
 
@@ -174,7 +181,7 @@ def open_split(
         raise unknown("split", split, SPLITS)
     share = fractions[SPLITS.index(split)]
     count = max(round(images * share), 1) if share > 0 else 0
-    return ShapesWorld(task, split, images=count, seed=seed)
+    return ShapesWorld(task, split, images=count, seed=seed, portraits=portraits)
 
 
 def _checked_size(size: int | tuple[int, int] | None, task: str) -> tuple[int, int]:
@@ -198,8 +205,8 @@ class _Pen:
 
     KIND = 0
 
-    def __init__(self, seed: int, split: int, size: tuple[int, int]) -> None:
-        self.seed, self.split, self.size = seed, split, size
+    def __init__(self, seed: int, split: int, size: tuple[int, int], portraits: bool = False) -> None:
+        self.seed, self.split, self.size, self.portraits = seed, split, size, portraits
 
     def class_names(self, images: int) -> list[str]:
         return list(SHAPE_NAMES)
@@ -244,6 +251,9 @@ class _Scenes(_Pen):
         raise NotImplementedError
 
     def _scene(self, number: int) -> Scene:
+        if self.portraits:
+            dice = self.dice(number, 1)
+            return draw_portrait(dice, self.size, dice.below(len(SHAPE_NAMES)))
         return draw_scene(self.dice(number), self.size)
 
 

@@ -27,13 +27,14 @@ def options_class(task: str) -> type:
 
 
 class Demo(NamedTuple):
-    """What `foveal demo` shows of a task: in about a minute on two cores."""
+    """What `foveal demo` shows of a task: in a few minutes on two cores at most."""
 
     recipe: str
     format: str  # in which the data set is drawn to disk: what a user's own data may look like
     images: int  # to draw, for all splits
     size: int  # pixels, their height and width
     next: str  # the command to type with one's own data
+    portraits: bool = False  # one large body a picture, where many would take too long to learn
 
 
 def demo(task: str) -> Demo:

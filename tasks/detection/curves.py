@@ -87,7 +87,7 @@ def confusion_matrix(found: Sequence[Found], truths: Sequence[Truth], thresholds
         sure = np.flatnonzero(image.scores >= np.asarray(thresholds)[image.labels])
         sure = sure[np.argsort(-image.scores[sure], kind="stable")]
         overlap = _overlap(image.boxes[sure], truth)
-        in_crowd = (overlap[:, truth.crowd] >= IOU).any(axis=1)
+        in_crowd = np.asarray((overlap[:, truth.crowd] >= IOU).any(axis=1))
         free = ~truth.crowd
         for row, label in enumerate(image.labels[sure].tolist()):
             best = int(np.argmax(np.where(free, overlap[row], -1.0))) if len(free) else -1

@@ -99,9 +99,10 @@ RANGES = {  # lowest and highest
 DEMO = Demo(
     recipe="detection/fasterrcnn_resnet18_shapes",
     format="coco",
-    images=400,
-    size=128,
-    next="foveal train detection/fasterrcnn_resnet50_folder --data.root DIR  (DIR: COCO's JSON and images)",
+    images=800,
+    size=96,
+    next="foveal train detection/fasterrcnn_resnet50_coco --data.root DIR  (DIR: COCO's JSON and images)",
+    portraits=True,
 )
 # Made in transforms.py, the steps in the order in which they are done, whatever the order in which they are given.
 AUGMENTATION_STEPS = ("photometric", "expand", "iou_crop", "scales", "flip")

@@ -209,3 +209,21 @@ def test_classes_of_objects_are_chosen_and_images_without_one_stay():
 def test_depth_has_no_classes_to_choose():
     with pytest.raises(UsageError, match="not in a drawn depth set"):
         ShapesWorld("depth", images=1, size=32).with_classes({"disc": "disc"})
+
+
+@pytest.mark.parametrize("task", ["detection", "segmentation", "edges", "depth"])
+def test_portraits_are_scenes_of_one_large_body(task):
+    world = ShapesWorld(task, "train", images=6, size=64, portraits=True)
+    again = ShapesWorld(task, "train", images=6, size=64, portraits=True).subset(np.arange(3, 6))
+    assert np.array_equal(world[4]["image"], again[1]["image"])
+    assert world.fingerprint() != ShapesWorld(task, "train", images=6, size=64).fingerprint()
+    truths = ShapesWorld("detection", "train", images=40, size=64, portraits=True)
+    for index in range(40):
+        boxes = truths.truth(index)["boxes"]
+        assert boxes.shape == (1, 4) and (boxes[:, 2:] - boxes[:, :2]).max() > 0.2 * 64
+    assert len(set(truths.labels.tolist())) == 8
+
+
+def test_portraits_are_no_choice_where_there_are_no_scenes():
+    with pytest.raises(UsageError, match="is for drawn scenes; those of tracking are not such"):
+        ShapesWorld("tracking", portraits=True)
