@@ -29,6 +29,7 @@ import torchvision
 from PIL import Image
 from torch import nn
 from torchvision.ops import box_iou
+from torchvision.transforms.functional import to_tensor
 
 from foveal.core.data import DataOptions, preprocessing
 from foveal.core.inputs import IMAGE_SUFFIXES, find_images
@@ -70,7 +71,7 @@ def main() -> None:
 
 
 def make_pair(
-    head: str, backbone: str, size: int, resize: Any, device: torch.device
+    head: Any, backbone: str, size: int, resize: Any, device: torch.device
 ) -> tuple[DetectionTask, nn.Module]:
     """Ours and torchvision's with the same random weights."""
     torch.manual_seed(0)
@@ -80,6 +81,7 @@ def make_pair(
     theirs = make(weights=None, weights_backbone=None, num_classes=len(CLASSES) + 1, **options)
     for name, module in theirs.named_modules():
         if isinstance(module, nn.BatchNorm2d):  # statistics of their own, so that maps keep their scale
+            assert module.running_var is not None
             nn.init.uniform_(module.running_var, 0.5, 1.5)
         if name.endswith(("cls_score", "cls_logits")) and isinstance(module, nn.Linear | nn.Conv2d):
             nn.init.normal_(module.weight, std=0.02)  # scores that differ
@@ -90,7 +92,7 @@ def make_pair(
     return ours.to(device), theirs.to(device)
 
 
-def make_batch(size: int, number: int, device: torch.device) -> dict[str, Any]:
+def make_batch(size: int, number: int, device: torch.device) -> Any:
     """Drawn images of 4 to 3, with their objects, ready for the network."""
     height, width = size, size * 4 // 3
     world = ShapesWorld("detection", "train", images=number, size=(height, width))
@@ -134,9 +136,9 @@ def compare_steps(given: argparse.Namespace, device: torch.device) -> None:
     report("training step, Faster R-CNN R50-FPN", sides, given, device)
 
 
-def network_alone(task: DetectionTask, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
+def network_alone(task: DetectionTask, batch: Any) -> dict[str, torch.Tensor]:
     """Convolutions, RoI align and linear layers of a training step, and nothing else."""
-    head = task.head
+    head: Any = task.head
     features = task.backbone(task.normalise(batch["image"]))
     maps = head.neck({str(level): x for level, x in enumerate(features)})
     answers = [x.sum() for answer in head.rpn.head(list(maps.values())) for x in answer]
@@ -199,6 +201,7 @@ def compare_folders(head: str, backbone: str, size: int, resize: str, given: Any
         write_images(folder, given.images)
         files = sorted(folder.iterdir())
         times: dict[str, list[float]] = {"ours": [], "theirs": []}
+        found, expected = [], []
         for number in range(max(2, given.rounds // 4)):
             start = time.perf_counter()
             found = foveal_folder(ours, folder, Path(name) / f"out{number}", given.precision, device)
@@ -224,7 +227,7 @@ def write_images(folder: Path, number: int) -> None:
         Image.fromarray(world[index]["image"]).save(folder / f"{index:04d}.jpg", quality=90)
 
 
-def foveal_folder(task: DetectionTask, folder: Path, out: Path, precision: str, device: torch.device) -> list[Any]:
+def foveal_folder(task: DetectionTask, folder: Path, out: Path, precision: Any, device: torch.device) -> list[Any]:
     """What `foveal predict` does, and its predictions."""
     inputs = find_images([str(folder)], IMAGE_SUFFIXES)
     kept: list[Any] = []
@@ -242,7 +245,7 @@ def torchvision_folder(
     """The usual loop."""
     results = []
     for file in files:
-        image = torchvision.transforms.functional.to_tensor(Image.open(file).convert("RGB")).to(device)
+        image = to_tensor(Image.open(file).convert("RGB")).to(device)
         results.append({key: value.cpu() for key, value in network([image])[0].items()})
     return results
 

@@ -30,9 +30,7 @@ def head():
 
 # Six places of which none touches another, and what each says: the logits of the background; both classes have 0.
 PLACES = torch.tensor([[40.0 * number, 0, 40 * number + 10, 10] for number in range(6)])
-BACKGROUND = torch.tensor(
-    [1, 1, 2, 2, 6, 6]
-).log()  # so that the cross-entropies are ln 3, ln 3, ln 2, ln 2, ln 4/3, ln 4/3
+BACKGROUND = torch.tensor([1, 1, 2, 2, 6, 6]).log()  # cross-entropies ln 3, ln 3, ln 2, ln 2, ln 4/3, ln 4/3
 
 
 def outputs_of(images=1, background=BACKGROUND):
@@ -47,8 +45,8 @@ def objects(*boxes):
 
 def test_classification_is_of_the_object_and_the_three_hardest_of_five_others(head):
     losses = head.losses(outputs_of(), [objects([0.0, 0, 10, 10])])
-    assert float(losses["classification"]) == pytest.approx(math.log(3) + math.log(3) + 2 * math.log(2))
-    assert float(losses["localisation"]) == 0
+    assert losses["classification"].item() == pytest.approx(math.log(3) + math.log(3) + 2 * math.log(2))
+    assert losses["localisation"].item() == 0
 
 
 def test_two_objects_share_the_sum_of_their_losses(head):
@@ -56,20 +54,20 @@ def test_two_objects_share_the_sum_of_their_losses(head):
     # negatives are wanted, and there are four; no place is counted twice.
     losses = head.losses(outputs_of(), [objects([0.0, 0, 10, 10], [41.0, 0, 51, 10])])
     entropies = 2 * (math.log(3) + math.log(2) + math.log(4 / 3))
-    assert float(losses["classification"]) == pytest.approx(entropies / 2)
-    assert float(losses["localisation"]) == pytest.approx(0.5 / 2)
+    assert losses["classification"].item() == pytest.approx(entropies / 2)
+    assert losses["localisation"].item() == pytest.approx(0.5 / 2)
 
 
 def test_an_image_without_objects_teaches_its_three_hardest_places(head):
     losses = head.losses(outputs_of(), [objects()])
-    assert float(losses["classification"]) == pytest.approx(math.log(3) + math.log(3) + math.log(2))
-    assert float(losses["localisation"]) == 0
+    assert losses["classification"].item() == pytest.approx(math.log(3) + math.log(3) + math.log(2))
+    assert losses["localisation"].item() == 0
 
 
 def test_an_image_without_objects_counts_as_one_object(head):
     losses = head.losses(outputs_of(2), [objects([0.0, 0, 10, 10]), objects()])
     with_object, without = 2 * math.log(3) + 2 * math.log(2), 2 * math.log(3) + math.log(2)
-    assert float(losses["classification"]) == pytest.approx((with_object + without) / 2)
+    assert losses["classification"].item() == pytest.approx((with_object + without) / 2)
 
 
 @pytest.mark.parametrize(("number", "learning"), [(0, 3), (1, 4), (2, 6)])

@@ -1,0 +1,58 @@
+"""SSD and SSDLite learn a few drawn images by heart."""
+
+from functools import partial
+
+import pytest
+import torch
+from torchvision.models.detection.image_list import ImageList
+
+from foveal.datasets.shapes import ShapesWorld
+from foveal.tasks.build import build_backbone
+from foveal.tasks.detection.metrics import DetectionMetrics
+from foveal.tasks.detection.options import DetectionOptions
+from foveal.tasks.detection.ssd import build_ssd, build_ssdlite
+
+BUILDERS = {"ssd": build_ssd, "ssdlite": build_ssdlite}
+SIZE, IMAGES, STEPS = 128, 16, 100
+
+
+def drawn_images():
+    """Normalised images, and what is to be found on them."""
+    world = ShapesWorld("detection", "train", images=IMAGES, size=SIZE)
+    samples = [world[number] for number in range(IMAGES)]
+    images = torch.stack([torch.from_numpy(sample["image"]) for sample in samples]).permute(0, 3, 1, 2) / 255
+    keys = ("boxes", "labels", "crowd", "difficult")
+    truths = [{key: torch.from_numpy(sample[key]) for key in keys} for sample in samples]
+    return (images - 0.45) / 0.225, truths, world.class_names
+
+
+@pytest.mark.slow  # 50 seconds each on one core
+@pytest.mark.parametrize("name", BUILDERS)
+def test_sixteen_images_by_heart(name):
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    images, truths, class_names = drawn_images()
+    options = DetectionOptions(backbone="mobilenet_v2", head=name)
+    make_backbone = partial(build_backbone, "mobilenet_v2", weights=None)
+    backbone, head = BUILDERS[name](make_backbone, options, num_classes=len(class_names), size=SIZE)
+    targets = [{key: truth[key][~truth["difficult"]] for key in ("boxes", "labels")} for truth in truths]
+
+    weights = [*backbone.parameters(), *head.parameters()]
+    optimizer = torch.optim.AdamW(weights, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=STEPS, pct_start=0.1)
+    for _ in range(STEPS):
+        chosen = torch.randperm(IMAGES)[:8].tolist()
+        batch = images[chosen]
+        outputs = head(backbone(batch), ImageList(batch, [(SIZE, SIZE)] * 8))
+        loss = torch.stack(list(head.losses(outputs, [targets[number] for number in chosen]).values())).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(weights, 10)
+        optimizer.step()
+        schedule.step()
+
+    metrics = DetectionMetrics(class_names)
+    with torch.no_grad():
+        outputs = head.eval()(backbone.eval()(images), ImageList(images, [(SIZE, SIZE)] * IMAGES))
+    metrics.update([found._asdict() for found in head.detect(outputs)], truths)
+    assert metrics.compute().numbers["ap50"] > 0.95
