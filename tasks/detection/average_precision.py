@@ -58,8 +58,9 @@ def average_precision(
 ) -> AveragePrecision:
     """COCO's numbers for N images; with `fast` by hotcoco where it is installed.
 
-    As in COCO's tool, 100 detections of a class count in an image, those of the highest scores, and a difficult object
-    is asked for like any other: the tool knows crowds alone.
+    As in COCO's tool, 100 detections of a class count in an image, those of the highest scores. The tool knows crowds
+    alone: a difficult object, which training leaves out too, is handed to it as one, so that it is neither asked for nor
+    wrong to find.
     """
     tools = _tools(fast)
     with contextlib.redirect_stdout(io.StringIO()):  # the tools talk of each step
@@ -97,7 +98,8 @@ def _data_set(tools: ModuleType, truths: Sequence[Truth], num_classes: int):
     """A COCO object; its ids begin at 1, for an annotation of id 0 is never found."""
     annotations = []
     for image, truth in enumerate(truths, 1):
-        columns = (_xywh(truth.boxes), truth.labels.tolist(), truth.crowd.tolist(), truth.area.tolist())
+        ignored = truth.crowd | truth.difficult
+        columns = (_xywh(truth.boxes), truth.labels.tolist(), ignored.tolist(), truth.area.tolist())
         for box, label, crowd, area in zip(*columns, strict=True):
             entry = {"id": len(annotations) + 1, "image_id": image, "category_id": label + 1}
             annotations.append({**entry, "bbox": box, "area": area, "iscrowd": int(crowd)})
@@ -126,7 +128,8 @@ def _xywh(boxes: np.ndarray) -> list[list[float]]:
 
 def _nothing_found(truths: Sequence[Truth], num_classes: int) -> AveragePrecision:
     # The tools fail on an empty list of results. COCO's limits, 32 and 96 pixels squared, belong to both sides.
-    asked = [(truth.labels[~truth.crowd], truth.area[~truth.crowd]) for truth in truths]
+    kept = [~(truth.crowd | truth.difficult) for truth in truths]
+    asked = [(truth.labels[rows], truth.area[rows]) for truth, rows in zip(truths, kept, strict=True)]
     labels, areas = (np.concatenate([pair[column] for pair in asked] or [np.zeros(0)]) for column in (0, 1))
     there = {
         "small": (areas <= 32**2).any(),

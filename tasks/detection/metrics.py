@@ -126,7 +126,7 @@ def _mean(values: Sequence[float | None]) -> float:
 
 def _remark(found: Sequence[Found], truths: Sequence[Truth]) -> str:
     """Why nothing was found."""
-    asked = [truth.boxes[~truth.crowd] for truth in truths]
+    asked = [truth.boxes[~(truth.crowd | truth.difficult)] for truth in truths]
     if not sum(map(len, asked)):
         return "AP is -1: these images have no object to find; look at their annotations with `foveal check-data`."
     if not sum(len(image.scores) for image in found):

@@ -17,6 +17,7 @@ BUILDERS = {"ssd": build_ssd, "ssdlite": build_ssdlite}
 
 
 def build(name, backbone, size, weights=None, **options):
+    torch.set_num_threads(1)
     make_backbone = partial(build_backbone, backbone, weights=weights)
     options = DetectionOptions(backbone=backbone, head=name, weights=weights, **options)
     return BUILDERS[name](make_backbone, options, num_classes=3, size=size)
