@@ -59,8 +59,8 @@ def average_precision(
     """COCO's numbers for N images; with `fast` by hotcoco where it is installed.
 
     As in COCO's tool, 100 detections of a class count in an image, those of the highest scores. The tool knows crowds
-    alone: a difficult object, which training leaves out too, is handed to it as one, so that it is neither asked for nor
-    wrong to find.
+    alone: a difficult object, which training leaves out too, is handed to it as one, so that it is neither asked for
+    nor wrong to find.
     """
     tools = _tools(fast)
     with contextlib.redirect_stdout(io.StringIO()):  # the tools talk of each step
