@@ -45,6 +45,7 @@ def run(command: str, folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # a page is a dozen commands, each with torch to import
 @pytest.mark.parametrize("name", ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))])
 def test_every_command_runs(name, workplace, digits_run):
     if name != "README.md":  # which makes this one

@@ -14,7 +14,7 @@ from foveal.core.errors import UsageError
 from foveal.core.images import write_image
 from foveal.datasets.shapes import ShapesWorld
 from foveal.tasks import load
-from foveal.tasks.detection.options import DetectionOptions, MixOptions
+from foveal.tasks.detection.options import AnchorOptions, DetectionOptions, MixOptions
 from foveal.tasks.detection.task import DetectionTask
 
 KEYS = ("boxes", "labels", "crowd", "difficult")
@@ -285,8 +285,11 @@ def overfit(task, world, *, steps, lr, batch_size=8):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # minutes on an old processor
 def test_faster_rcnn_on_resnet18_learns_sixteen_images_by_heart():
     torch.set_num_threads(2)
     world = ShapesWorld("detection", "train", images=16, size=128)
-    task = make_task(world.class_names, size=128, backbone="resnet18", channels=64, regions=64)
-    assert overfit(task, world, steps=100, lr=1e-3) > 0.95
+    anchors = AnchorOptions([[16], [32], [64], [128], [256]])
+    options = {"backbone": "resnet18", "channels": 64, "regions": 128, "anchors": anchors}
+    task = make_task(world.class_names, size=128, **options)
+    assert overfit(task, world, steps=160, lr=1e-3) > 0.95

@@ -27,6 +27,7 @@ def drawn_images():
 
 
 @pytest.mark.slow  # a minute each on one core
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", BUILDERS)
 def test_sixteen_images_by_heart(name):
     torch.set_num_threads(1)
