@@ -1,6 +1,7 @@
 """What several test files need: real data where there is some, small folders of images, and one small trained run."""
 
 import os
+import signal
 from pathlib import Path
 
 import cv2
@@ -77,3 +78,24 @@ def digit_files(tmp_path_factory) -> Path:
         target.parent.mkdir(exist_ok=True)
         write_image(target, sample["image"])
     return folder
+
+
+@pytest.fixture
+def stop_once(tmp_path, monkeypatch):
+    """The function that lets the next run end as by SIGTERM in its second epoch: (training, validation or between)."""
+    from foveal.core.callbacks import SafeStop
+
+    def stop(place: str) -> None:
+        def signalled(self, trainer, *_):
+            here = trainer.validating if place == "validation" else not trainer.validating
+            late = trainer.current_epoch == 1 and trainer.global_step >= 11
+            if here and late and not (tmp_path / "stopped").exists():
+                (tmp_path / "stopped").touch()
+                self._signal = signal.SIGTERM
+
+        steps = ("on_train_batch_end", "on_validation_batch_start")
+        for hook in ("on_train_epoch_end",) if place == "between" else steps:
+            before = getattr(SafeStop, hook)
+            monkeypatch.setattr(SafeStop, hook, lambda *all, before=before: (signalled(*all), before(*all))[1])
+
+    return stop

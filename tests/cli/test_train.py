@@ -20,7 +20,6 @@ import yaml
 
 from foveal.cli.main import main
 from foveal.configs import describe_recipe, list_recipes
-from foveal.core.callbacks import SafeStop
 from foveal.core.checkpoint import read_checkpoint
 
 DIGITS = ["train", "classification/lenet5_digits"]
@@ -196,18 +195,9 @@ def test_a_signal_leaves_a_checkpoint_to_go_on_from_and_75(tmp_path, number):
 
 @pytest.mark.parametrize("workers", ["0", "1"])
 @pytest.mark.parametrize("place", ["training", "validation", "between"])
-def test_a_stopped_and_resumed_run_ends_with_the_weights_of_a_straight_one(tmp_path, monkeypatch, place, workers):
+def test_a_stopped_and_resumed_run_ends_with_the_weights_of_a_straight_one(tmp_path, stop_once, place, workers):
     line = [*DIGITS, "--trainer.max_epochs", "3", "--trainer.limit_train_batches", "8", "--data.num_workers", workers]
-
-    def stop_once(self, trainer, *_):
-        here = trainer.validating if place == "validation" else not trainer.validating
-        if here and trainer.current_epoch == 1 and trainer.global_step >= 11 and not (tmp_path / "stopped").exists():
-            (tmp_path / "stopped").touch()
-            self._signal = signal.SIGTERM
-
-    for hook in ("on_train_batch_end", "on_validation_batch_start") if place != "between" else ("on_train_epoch_end",):
-        before = getattr(SafeStop, hook)
-        monkeypatch.setattr(SafeStop, hook, lambda *all, before=before: (stop_once(*all), before(*all))[1])
+    stop_once(place)
     assert main([*line, "--out", str(tmp_path / "resumed")]) == 75
     assert main([*line, "--out", str(tmp_path / "resumed"), "--resume"]) == 0
     assert main([*line, "--out", str(tmp_path / "straight")]) == 0

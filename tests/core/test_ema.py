@@ -2,14 +2,13 @@
 
 import csv
 import json
-import signal
 
 import lightning.pytorch as pl
 import pytest
 import torch
 
 from foveal.cli.main import main
-from foveal.core.callbacks import MovingAverage, SafeStop
+from foveal.core.callbacks import MovingAverage
 from foveal.core.checkpoint import read_checkpoint
 from foveal.core.fit import quiet
 
@@ -93,18 +92,9 @@ def test_without_ema_a_checkpoint_has_one_set_of_weights(digits_run):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("place", ["training", "validation", "between"])
-def test_a_stopped_and_resumed_run_is_a_straight_one(tmp_path, monkeypatch, place):
+def test_a_stopped_and_resumed_run_is_a_straight_one(tmp_path, stop_once, place):
     line = [*AVERAGED, "--trainer.max_epochs", "3", "--trainer.limit_val_batches", "2"]
-
-    def stop_once(self, trainer, *_):
-        here = trainer.validating if place == "validation" else not trainer.validating
-        if here and trainer.current_epoch == 1 and trainer.global_step >= 11 and not (tmp_path / "stopped").exists():
-            (tmp_path / "stopped").touch()
-            self._signal = signal.SIGTERM
-
-    for hook in ("on_train_batch_end", "on_validation_batch_start") if place != "between" else ("on_train_epoch_end",):
-        before = getattr(SafeStop, hook)
-        monkeypatch.setattr(SafeStop, hook, lambda *all, before=before: (stop_once(*all), before(*all))[1])
+    stop_once(place)
     assert main([*line, "--out", str(tmp_path / "resumed")]) == 75
     assert main([*line, "--out", str(tmp_path / "resumed"), "--resume"]) == 0
     assert main([*line, "--out", str(tmp_path / "straight")]) == 0

@@ -45,6 +45,6 @@ def test_biases_and_normalisation_do_not_decay():
 )
 def test_each_name_is_its_optimizer(name, kind):
     optimizer = build_optimizer(nn.Linear(2, 2), OptimizerOptions(name=name, lr=0.5, momentum=0.8))
-    assert type(optimizer) is kind and optimizer.param_groups[0]["lr"] == 0.5
+    assert type(optimizer) is kind and optimizer.param_groups[0]["lr"] == 0.5 and optimizer.param_groups[0]["fused"]
     if name == "sgd":
         assert optimizer.param_groups[0]["momentum"] == 0.8 and optimizer.param_groups[0]["nesterov"]

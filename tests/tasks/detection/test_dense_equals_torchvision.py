@@ -1,22 +1,15 @@
 """RetinaNet and FCOS give what torchvision's give with the same random weights on the same images."""
 
 from functools import partial
-from types import SimpleNamespace
 
 import pytest
 import torch
-import torchvision
 from torch import nn
-from torchvision.models.detection.image_list import ImageList
 
-from foveal.tasks.build import build_backbone
-from foveal.tasks.detection.fcos import build_fcos
-from foveal.tasks.detection.options import DetectionOptions
 from foveal.tasks.detection.published import fcos_keys, retinanet_keys
-from foveal.tasks.detection.retinanet import build_retinanet
 
 NUM_CLASSES = 7  # no background among them: labels are 0 to 6
-BUILDERS = {"retinanet": (build_retinanet, retinanet_keys), "fcos": (build_fcos, fcos_keys)}
+KEYS = {"retinanet": retinanet_keys, "fcos": fcos_keys}
 SHAPES = [(160, 192), (160, 170)]  # the second is padded
 
 
@@ -36,39 +29,17 @@ def random_state(theirs):
     return theirs.eval()
 
 
-@pytest.fixture(scope="module", params=list(BUILDERS))
-def pair(request):
-    torch.manual_seed(0)
-    torch.set_num_threads(1)
-    theirs = random_state(
-        getattr(torchvision.models.detection, f"{request.param}_resnet50_fpn")(
-            weights=None,
-            weights_backbone=None,
-            num_classes=NUM_CLASSES,
-            min_size=160,
-            max_size=192,
-            image_mean=[0.0] * 3,
-            image_std=[1.0] * 3,
-        )
-    )
-    build, keys = BUILDERS[request.param]
-    make_backbone = partial(build_backbone, "resnet50", weights=None)
-    backbone, head = build(make_backbone, DetectionOptions(head=request.param), num_classes=NUM_CLASSES, size=160)
-    ours = nn.ModuleDict({"backbone": backbone, "head": head}).eval()
-    ours.load_state_dict({keys(key): value for key, value in theirs.state_dict().items()})
-    images = [torch.rand(3, *shape) for shape in SHAPES]
-    padded = nn.functional.pad(images[1], (0, 192 - 170))
-    batch = ImageList(torch.stack([images[0], padded]), SHAPES)
-    with torch.no_grad():
-        outputs = head(backbone(batch.tensors), batch)
-        detected = theirs(images)
-    return SimpleNamespace(theirs=theirs, head=head, images=images, outputs=outputs, detected=detected)
+@pytest.fixture(scope="module", params=list(KEYS))
+def pair(request, torchvision_detector, build_detector, run_both):
+    sizes = {"min_size": 160, "max_size": 192}
+    theirs = random_state(torchvision_detector(f"{request.param}_resnet50_fpn", num_classes=NUM_CLASSES, **sizes))
+    ours = build_detector(request.param, "resnet50", num_classes=NUM_CLASSES, size=160)
+    return run_both(theirs, ours, KEYS[request.param], [torch.rand(3, *shape) for shape in SHAPES])
 
 
-def targets(*boxes):
-    return [
-        {"boxes": torch.tensor(own).reshape(-1, 4), "labels": torch.arange(len(own)) * 3 % NUM_CLASSES} for own in boxes
-    ]
+@pytest.fixture(scope="module")
+def targets(make_targets):
+    return partial(make_targets, num_classes=NUM_CLASSES, step=3)
 
 
 def test_boxes_labels_and_scores(pair):
@@ -90,7 +61,7 @@ SOME = [[10.0, 12.0, 60.0, 70.0], [80.0, 20.0, 190.0, 150.0], [30.0, 90.0, 44.0,
 
 
 @pytest.mark.parametrize("boxes", [(SOME, SOME[:1]), (SOME[1:], []), ([], [])], ids=["both", "one", "none"])
-def test_losses(pair, boxes):
+def test_losses(pair, targets, boxes):
     pair.theirs.training = True  # of the detector alone, as its batch norms stay in evaluation mode
     try:
         with torch.no_grad():
@@ -104,7 +75,7 @@ def test_losses(pair, boxes):
         torch.testing.assert_close(found[renamed.get(name, name)], value, atol=1e-5, rtol=1e-5)
 
 
-def test_it_does_not_matter_whether_the_head_is_in_training_mode(pair):
+def test_it_does_not_matter_whether_the_head_is_in_training_mode(pair, targets):
     before = pair.head.losses(pair.outputs, targets(SOME, []))
     pair.head.train()
     after = pair.head.losses(pair.outputs, targets(SOME, []))

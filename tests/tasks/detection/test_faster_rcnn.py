@@ -1,7 +1,6 @@
 """Faster R-CNN: torchvision's numbers with torchvision's weights, and the variants on one map."""
 
 from functools import partial
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,13 +10,12 @@ from torchvision.models.detection.image_list import ImageList
 
 from foveal.core.errors import UsageError
 from foveal.tasks.build import build_backbone
-from foveal.tasks.detection.faster_rcnn import build_c4, build_dc5, build_fpn
+from foveal.tasks.detection.faster_rcnn import build_c4
 from foveal.tasks.detection.options import AnchorOptions, DetectionOptions
 from foveal.tasks.detection.published import faster_rcnn_keys
 
 NUM_CLASSES = 6
 SHAPES = [(160, 192), (160, 170)]  # the second is padded
-BUILDERS = {"fpn": build_fpn, "c4": build_c4, "dc5": build_dc5}
 
 
 def random_state(theirs):
@@ -35,36 +33,16 @@ def random_state(theirs):
 
 
 @pytest.fixture(scope="module")
-def pair():
-    torch.manual_seed(0)
-    torch.set_num_threads(1)
-    theirs = random_state(
-        torchvision.models.detection.fasterrcnn_resnet50_fpn(
-            weights=None,
-            weights_backbone=None,
-            num_classes=NUM_CLASSES + 1,
-            min_size=160,
-            max_size=192,
-            image_mean=[0.0] * 3,
-            image_std=[1.0] * 3,
-        )
-    )
-    make_backbone = partial(build_backbone, "resnet50", weights=None)
-    backbone, head = build_fpn(make_backbone, DetectionOptions(), num_classes=NUM_CLASSES, size=160)
-    ours = nn.ModuleDict({"backbone": backbone, "head": head}).eval()
-    ours.load_state_dict({faster_rcnn_keys(key): value for key, value in theirs.state_dict().items()})
-    images = [torch.rand(3, *shape) for shape in SHAPES]
-    batch = ImageList(torch.stack([images[0], nn.functional.pad(images[1], (0, 192 - 170))]), SHAPES)
-    with torch.no_grad():
-        outputs = head(backbone(batch.tensors), batch)
-        detected = theirs(images)
-    return SimpleNamespace(theirs=theirs, head=head, images=images, outputs=outputs, detected=detected)
+def pair(torchvision_detector, build_detector, run_both):
+    options = {"num_classes": NUM_CLASSES + 1, "min_size": 160, "max_size": 192}
+    theirs = random_state(torchvision_detector("fasterrcnn_resnet50_fpn", **options))
+    ours = build_detector("fasterrcnn_fpn", "resnet50", num_classes=NUM_CLASSES, size=160)
+    return run_both(theirs, ours, faster_rcnn_keys, [torch.rand(3, *shape) for shape in SHAPES])
 
 
-def targets(*boxes):
-    return [
-        {"boxes": torch.tensor(own).reshape(-1, 4), "labels": torch.arange(len(own)) * 5 % NUM_CLASSES} for own in boxes
-    ]
+@pytest.fixture(scope="module")
+def targets(make_targets):
+    return partial(make_targets, num_classes=NUM_CLASSES, step=5)
 
 
 @torch.no_grad()
@@ -93,7 +71,7 @@ NAMES = {
 
 @torch.no_grad()
 @pytest.mark.parametrize("boxes", [(SOME, SOME[:1]), (SOME[1:], []), ([], [])], ids=["both", "one", "none"])
-def test_losses_are_those_of_torchvision(pair, boxes):
+def test_losses_are_those_of_torchvision(pair, targets, boxes):
     theirs = pair.theirs
     shifted = [{**target, "labels": target["labels"] + 1} for target in targets(*boxes)]
     for module in (theirs, theirs.rpn, theirs.roi_heads):
@@ -109,7 +87,7 @@ def test_losses_are_those_of_torchvision(pair, boxes):
 
 
 @torch.no_grad()
-def test_losses_do_not_depend_on_the_mode_of_the_head(pair):
+def test_losses_do_not_depend_on_the_mode_of_the_head(pair, targets):
     values = []
     for mode in (False, True):
         pair.head.train(mode)
@@ -120,7 +98,7 @@ def test_losses_do_not_depend_on_the_mode_of_the_head(pair):
 
 
 @torch.no_grad()
-def test_an_image_with_ten_thousand_objects_has_losses(pair):
+def test_an_image_with_ten_thousand_objects_has_losses(pair, targets):
     many = torch.rand(10_000, 4) * 150
     boxes = torch.cat([many[:, :2].minimum(many[:, 2:]), many[:, :2].maximum(many[:, 2:]) + 2], dim=1)
     crowded = {"boxes": boxes, "labels": torch.arange(10_000) % NUM_CLASSES}
@@ -129,9 +107,8 @@ def test_an_image_with_ten_thousand_objects_has_losses(pair):
 
 
 @torch.no_grad()
-def test_the_last_stage_of_resnet101_reads_regions_of_14_cells_and_gives_2048_numbers_each():
-    make_backbone = partial(build_backbone, "resnet101", weights=None)
-    backbone, head = build_c4(make_backbone, DetectionOptions(backbone="resnet101"), num_classes=2, size=96)
+def test_the_last_stage_of_resnet101_reads_regions_of_14_cells_and_gives_2048_numbers_each(build_detector):
+    backbone, head = build_detector("fasterrcnn_c4", "resnet101", size=96)
     stage = head.roi_heads.box_head.stage
     convolutions = [name for name, x in stage.named_modules() if isinstance(x, nn.Conv2d) and "downsample" not in name]
     assert len(convolutions) == 9  # conv5_x
@@ -140,10 +117,9 @@ def test_the_last_stage_of_resnet101_reads_regions_of_14_cells_and_gives_2048_nu
     assert head.roi_heads.box_head(torch.zeros(2, 1024, 14, 14)).shape == (2, 2048)
 
 
-def test_nine_anchors_a_place_make_18_objectness_and_36_box_numbers_in_the_paper():
+def test_nine_anchors_a_place_make_18_objectness_and_36_box_numbers_in_the_paper(build_detector):
     # Ours has one number of objectness an anchor, a sigmoid in place of the paper's softmax of two.
-    make_backbone = partial(build_backbone, "vgg16", weights=None)
-    _, head = build_c4(make_backbone, DetectionOptions(backbone="vgg16"), num_classes=2, size=96)
+    _, head = build_detector("fasterrcnn_c4", "vgg16", size=96)
     assert head.rpn.anchor_generator.sizes == ((128.0, 256.0, 512.0),)
     assert head.rpn.head.cls_logits.out_channels == 9
     assert head.rpn.head.bbox_pred.out_channels == 36
@@ -162,11 +138,9 @@ def test_nine_anchors_a_place_make_18_objectness_and_36_box_numbers_in_the_paper
         ("dc5", "mobilenet_v2", (16,)),
     ],
 )
-def test_every_variant_trains_and_detects(variant, name, strides):
-    torch.manual_seed(0)
-    make_backbone = partial(build_backbone, name, weights=None)
-    options = DetectionOptions(backbone=name, channels=32, regions=16, score=0.0)
-    backbone, head = BUILDERS[variant](make_backbone, options, num_classes=3, size=96)
+def test_every_variant_trains_and_detects(build_detector, targets, variant, name, strides):
+    options = {"channels": 32, "regions": 16, "score": 0.0}
+    backbone, head = build_detector(f"fasterrcnn_{variant}", name, num_classes=3, size=96, **options)
     assert backbone.strides == strides
     images = ImageList(torch.rand(2, 3, 96, 128), [(96, 128), (90, 100)])
     backbone.train(), head.train()
@@ -189,16 +163,14 @@ def test_every_variant_trains_and_detects(variant, name, strides):
         ("dc5", "densenet121", "output_stride is 16, but densenet121 can't be dilated"),
     ],
 )
-def test_a_backbone_that_does_not_fit_is_refused(variant, name, sentence):
-    make_backbone = partial(build_backbone, name, weights=None)
+def test_a_backbone_that_does_not_fit_is_refused(build_detector, variant, name, sentence):
     with pytest.raises(UsageError, match=sentence):
-        BUILDERS[variant](make_backbone, DetectionOptions(backbone=name), num_classes=3, size=96)
+        build_detector(f"fasterrcnn_{variant}", name, num_classes=3, size=96)
 
 
-def test_anchors_of_the_recipe():
-    make_backbone = partial(build_backbone, "resnet18", weights=None)
-    options = DetectionOptions(backbone="resnet18", anchors=AnchorOptions([[8], [16], [32], [64], [96]], [[1.0]]))
-    _, head = build_fpn(make_backbone, options, num_classes=2, size=96)
+def test_anchors_of_the_recipe(build_detector):
+    anchors = AnchorOptions([[8], [16], [32], [64], [96]], [[1.0]])
+    _, head = build_detector("fasterrcnn_fpn", "resnet18", size=96, anchors=anchors)
     assert head.rpn.anchor_generator.num_anchors_per_location() == [1] * 5
     assert head.rpn.anchor_generator.sizes == ((8.0,), (16.0,), (32.0,), (64.0,), (96.0,))
 

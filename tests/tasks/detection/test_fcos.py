@@ -8,23 +8,21 @@ import torch
 from torchvision.models.detection.image_list import ImageList
 
 from foveal.core.errors import UsageError
-from foveal.tasks.build import build_backbone
 from foveal.tasks.detection import fcos
 from foveal.tasks.detection.dense import DenseOutputs
-from foveal.tasks.detection.fcos import assign, build_fcos
+from foveal.tasks.detection.fcos import assign
 from foveal.tasks.detection.matching import BELOW
-from foveal.tasks.detection.options import AnchorOptions, DetectionOptions
-
-
-def build(num_classes=2, backbone="resnet18", **options):
-    torch.manual_seed(0)
-    make_backbone = partial(build_backbone, backbone, weights=None)
-    options = DetectionOptions(backbone=backbone, head="fcos", **{"channels": 64, **options})
-    return build_fcos(make_backbone, options, num_classes=num_classes, size=64)
+from foveal.tasks.detection.options import AnchorOptions
 
 
 @pytest.fixture(scope="module")
-def built():
+def build(build_detector):
+    return partial(build_detector, "fcos", backbone="resnet18", channels=64)
+
+
+@pytest.fixture(scope="module")
+def built(build):
+    torch.manual_seed(0)
     return build()
 
 
@@ -155,20 +153,20 @@ def test_a_score_is_the_geometric_mean_of_class_and_centerness(head):
     torch.testing.assert_close(found.boxes, torch.tensor([[0.0, 0.0, 12.0, 16.0]]))
 
 
-def test_the_numbers_of_suppression(head):
+def test_the_numbers_of_suppression(build, head):
     assert (head.suppression.score, head.suppression.iou, head.suppression.most) == (0.2, 0.6, 100)
     own = build(score=0.3, nms_iou=0.7, most=9)[1].suppression
     assert (own.score, own.iou, own.most) == (0.3, 0.7, 9)
 
 
 @pytest.mark.parametrize("anchors", [{"sizes": [[8.0]]}, {"ratios": [[1.0]]}])
-def test_anchors_are_refused(anchors):
+def test_anchors_are_refused(build, anchors):
     with pytest.raises(UsageError, match=rf"model\.anchors\.{next(iter(anchors))}.*fcos has no anchors"):
         build(anchors=AnchorOptions(**anchors))
 
 
 @pytest.mark.parametrize("channels", [100, 32])  # torch normalises no group of a single number
-def test_channels_that_the_group_norms_cannot_divide_are_refused(channels):
+def test_channels_that_the_group_norms_cannot_divide_are_refused(build, channels):
     with pytest.raises(UsageError, match=rf"model\.channels is {channels}.*64 or more"):
         build(channels=channels)
 
@@ -193,7 +191,7 @@ def test_outputs_are_float32_under_autocast(built):
     assert {value.dtype for value in (*outputs.answers.values(), *losses.values())} == {torch.float32}
 
 
-def test_an_image_with_ten_thousand_boxes_trains(monkeypatch):
+def test_an_image_with_ten_thousand_boxes_trains(build, monkeypatch):
     backbone, head = build()
     monkeypatch.setattr(fcos, "_NUMBERS_AT_ONCE", 2**20)
     corners = torch.rand(10_000, 2) * 40

@@ -8,22 +8,19 @@ import torch
 from torchvision.models.detection.image_list import ImageList
 
 from foveal.core.errors import UsageError
-from foveal.tasks.build import build_backbone
 from foveal.tasks.detection import matching
 from foveal.tasks.detection.dense import DenseOutputs
-from foveal.tasks.detection.options import AnchorOptions, DetectionOptions
-from foveal.tasks.detection.retinanet import build_retinanet
-
-
-def build(num_classes=2, backbone="resnet18", **options):
-    torch.manual_seed(0)
-    make_backbone = partial(build_backbone, backbone, weights=None)
-    options = DetectionOptions(backbone=backbone, head="retinanet", **{"channels": 16, **options})
-    return build_retinanet(make_backbone, options, num_classes=num_classes, size=64)
+from foveal.tasks.detection.options import AnchorOptions
 
 
 @pytest.fixture(scope="module")
-def built():
+def build(build_detector):
+    return partial(build_detector, "retinanet", backbone="resnet18", channels=16)
+
+
+@pytest.fixture(scope="module")
+def built(build):
+    torch.manual_seed(0)
     return build()
 
 
@@ -94,7 +91,7 @@ def test_the_paper_numbers_of_suppression(head):
     assert (kept.score, kept.iou, kept.most) == (0.05, 0.5, 300)
 
 
-def test_the_recipe_numbers_of_suppression():
+def test_the_recipe_numbers_of_suppression(build):
     kept = build(score=0.3, nms_iou=0.7, most=9)[1].suppression
     assert (kept.score, kept.iou, kept.most) == (0.3, 0.7, 9)
 
@@ -106,14 +103,14 @@ def test_nine_anchors_a_place_from_32_pixels_to_812(head):
     assert head.subnets.classification_head.cls_logits.out_channels == 9 * 2
 
 
-def test_anchors_of_the_recipe():
+def test_anchors_of_the_recipe(build):
     anchors = AnchorOptions(sizes=[[8], [16], [32], [64], [128]], ratios=[[1.0, 3.0]])
     head = build(anchors=anchors)[1]
     assert head.anchor_generator.sizes == ((8,), (16,), (32,), (64,), (128,))
     assert head.subnets.regression_head.bbox_reg.out_channels == 2 * 4
 
 
-def test_a_backbone_without_the_strides_is_refused():
+def test_a_backbone_without_the_strides_is_refused(build):
     with pytest.raises(UsageError, match=r"8, 16, 32.*lenet5"):
         build(backbone="lenet5")
 
@@ -131,7 +128,7 @@ def test_maps_of_strides_8_to_128(built):
     assert outputs.anchors[0].shape == (sum(outputs.anchors_of_maps), 4)
 
 
-def test_an_image_of_one_cell():
+def test_an_image_of_one_cell(build):
     backbone, head = build()
     outputs = forward((backbone.eval(), head), (32, 32))
     assert outputs.anchors_of_maps == [9 * 16, 9 * 4, 9, 9, 9]
@@ -145,7 +142,7 @@ def test_outputs_are_float32_under_autocast(built):
     assert {value.dtype for value in (*outputs.answers.values(), *losses.values())} == {torch.float32}
 
 
-def test_an_image_with_ten_thousand_boxes_trains(monkeypatch):
+def test_an_image_with_ten_thousand_boxes_trains(build, monkeypatch):
     backbone, head = build()
     monkeypatch.setattr(matching, "_PAIRS_AT_ONCE", 2**20)
     corners = torch.rand(10_000, 2) * 60

@@ -7,25 +7,21 @@ import pytest
 import torch
 from torchvision.models.detection.image_list import ImageList
 
-from foveal.tasks.build import build_backbone
 from foveal.tasks.detection.matching import match
-from foveal.tasks.detection.options import DetectionOptions
-from foveal.tasks.detection.ssd import SSDOutputs, build_ssd, build_ssdlite
+from foveal.tasks.detection.ssd import SSDOutputs
 
-BUILDERS = {"ssd": build_ssd, "ssdlite": build_ssdlite}
-
-
-def build(name="ssd", backbone="resnet18", size=64, num_classes=2, **options):
-    torch.manual_seed(0)
-    torch.set_num_threads(1)
-    make_backbone = partial(build_backbone, backbone, weights=None)
-    options = DetectionOptions(backbone=backbone, head=name, **{"channels": 32, **options})
-    return BUILDERS[name](make_backbone, options, num_classes=num_classes, size=size)
+NAMES = ["ssd", "ssdlite"]
 
 
 @pytest.fixture(scope="module")
-def head():
-    return build()[1].eval()
+def build(build_detector):
+    return partial(build_detector, backbone="resnet18", channels=32)
+
+
+@pytest.fixture(scope="module")
+def head(build):
+    torch.manual_seed(0)
+    return build("ssd")[1].eval()
 
 
 # Six places of which none touches another, and what each says: the logits of the background; both classes have 0.
@@ -131,16 +127,16 @@ def run(backbone, head, shapes, size=None):
     return head(backbone(images), ImageList(images, list(shapes)))
 
 
-def test_ten_thousand_objects_in_an_image():
-    backbone, head = build()
+def test_ten_thousand_objects_in_an_image(build):
+    backbone, head = build("ssd")
     corners = torch.rand(10_000, 2) * 60
     target = {"boxes": torch.cat([corners, corners + 3], dim=1), "labels": torch.zeros(10_000, dtype=torch.int64)}
     losses = head.losses(run(backbone, head, [(64, 64)]), [target])
     assert all(loss.isfinite() for loss in losses.values())
 
 
-@pytest.mark.parametrize("name", BUILDERS)
-def test_an_image_of_one_pixel_is_padded_to_what_the_network_reads(name):
+@pytest.mark.parametrize("name", NAMES)
+def test_an_image_of_one_pixel_is_padded_to_what_the_network_reads(build, name):
     backbone, head = build(name)
     outputs = run(backbone.eval(), head.eval(), [(1, 1)], size=(head.divisor, head.divisor))
     found = head.detect(outputs)[0]
@@ -148,23 +144,23 @@ def test_an_image_of_one_pixel_is_padded_to_what_the_network_reads(name):
 
 
 @pytest.mark.parametrize(("size", "divisor"), [(300, 50), (512, 32), (320, 32), (128, 32), (100, 50), (97, 97)])
-def test_images_of_the_recipes_size_are_not_padded(size, divisor):
+def test_images_of_the_recipes_size_are_not_padded(build, size, divisor):
     with torch.device("meta"):
-        assert build(size=size)[1].divisor == divisor
+        assert build("ssd", size=size)[1].divisor == divisor
 
 
 @pytest.mark.parametrize("padded", [(300, 100), (100, 300), (300, 500), (50, 50)])
-def test_vgg16_reads_long_images_down_to_its_last_map(padded):
+def test_vgg16_reads_long_images_down_to_its_last_map(build, padded):
     with torch.device("meta"):
-        backbone, head = build(backbone="vgg16", size=300, channels=256)
+        backbone, head = build("ssd", backbone="vgg16", size=300, channels=256)
         maps = head.maps(backbone(torch.empty(1, 3, *padded)))
         outputs = run(backbone, head, [padded])
     assert len(maps) == 6 and min(min(x.shape[2:]) for x in maps) == 1
     assert outputs.logits.shape[1] == len(outputs.default_boxes)
 
 
-@pytest.mark.parametrize("name", BUILDERS)
-def test_a_last_batch_of_one_image_can_be_learnt(name):
+@pytest.mark.parametrize("name", NAMES)
+def test_a_last_batch_of_one_image_can_be_learnt(build, name):
     backbone, head = build(name, size=128)
     backbone.eval()  # its own last map is larger in use
     outputs = run(backbone, head.train(), [(128, 128)])
@@ -173,15 +169,15 @@ def test_a_last_batch_of_one_image_can_be_learnt(name):
     assert all(loss.isfinite() for loss in losses.values())
 
 
-def test_losses_in_evaluation_mode_change_no_statistics():
+def test_losses_in_evaluation_mode_change_no_statistics(build):
     backbone, head = build("ssdlite")
     before = {key: value.clone() for key, value in head.eval().state_dict().items()}
     head.losses(run(backbone.eval(), head, [(64, 64)]), [objects([10.0, 10, 60, 60])])
     assert all(torch.equal(value, before[key]) for key, value in head.state_dict().items())
 
 
-@pytest.mark.parametrize("name", BUILDERS)
-def test_under_bfloat16_losses_and_boxes_are_float32(name):
+@pytest.mark.parametrize("name", NAMES)
+def test_under_bfloat16_losses_and_boxes_are_float32(build, name):
     backbone, head = build(name)
     with torch.autocast("cpu", torch.bfloat16):
         outputs = run(backbone.eval(), head.eval(), [(64, 64)])
@@ -190,8 +186,8 @@ def test_under_bfloat16_losses_and_boxes_are_float32(name):
     assert {x.dtype for x in (*losses.values(), found.boxes, found.scores)} == {torch.float32}
 
 
-def test_a_recipe_sets_what_is_kept():
-    head = build(score=0.3, nms_iou=0.6, most=7)[1]
+def test_a_recipe_sets_what_is_kept(build):
+    head = build("ssd", score=0.3, nms_iou=0.6, most=7)[1]
     assert (head.suppression.score, head.suppression.iou, head.suppression.most) == (0.3, 0.6, 7)
-    own = build()[1].suppression
+    own = build("ssd")[1].suppression
     assert (own.score, own.iou, own.most) == (0.01, 0.45, 200)

@@ -1,18 +1,11 @@
 """SSD300 gives what torchvision's gives with the same random weights on the same images."""
 
-from functools import partial
-from types import SimpleNamespace
-
 import pytest
 import torch
-import torchvision
 from torch import nn
 from torchvision.models.detection.image_list import ImageList
 
-from foveal.tasks.build import build_backbone
-from foveal.tasks.detection.options import DetectionOptions
 from foveal.tasks.detection.published import ssd300_vgg16_keys
-from foveal.tasks.detection.ssd import build_ssd
 
 NUM_CLASSES = 7  # no background among them: labels are 0 to 6
 SIZE = (300, 300)
@@ -35,31 +28,10 @@ def random_state(theirs):
 
 
 @pytest.fixture(scope="module")
-def pair():
-    torch.manual_seed(0)
-    torch.set_num_threads(1)
-    theirs = random_state(
-        torchvision.models.detection.ssd300_vgg16(
-            weights=None,
-            weights_backbone=None,
-            num_classes=NUM_CLASSES + 1,
-            image_mean=[0.0] * 3,
-            image_std=[1.0] * 3,
-        )
-    )
-    backbone, head = build_ssd(
-        partial(build_backbone, "vgg16", weights=None),
-        DetectionOptions(backbone="vgg16", head="ssd"),
-        num_classes=NUM_CLASSES,
-        size=300,
-    )
-    ours = nn.ModuleDict({"backbone": backbone, "head": head}).eval()
-    ours.load_state_dict({ssd300_vgg16_keys(key): value for key, value in theirs.state_dict().items()})
-    images = torch.randn(2, 3, *SIZE)
-    with torch.no_grad():
-        outputs = head(backbone(images), ImageList(images, [SIZE, SIZE]))
-        detected = theirs(list(images))
-    return SimpleNamespace(theirs=theirs, head=head, images=images, outputs=outputs, detected=detected)
+def pair(torchvision_detector, build_detector, run_both):
+    theirs = random_state(torchvision_detector("ssd300_vgg16", num_classes=NUM_CLASSES + 1))
+    ours = build_detector("ssd", "vgg16", num_classes=NUM_CLASSES, size=300)
+    return run_both(theirs, ours, ssd300_vgg16_keys, torch.randn(2, 3, *SIZE))
 
 
 @pytest.mark.parametrize("image", [0, 1])

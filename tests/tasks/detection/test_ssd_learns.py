@@ -1,18 +1,12 @@
 """SSD and SSDLite learn a few drawn images by heart."""
 
-from functools import partial
-
 import pytest
 import torch
 from torchvision.models.detection.image_list import ImageList
 
 from foveal.datasets.shapes import ShapesWorld
-from foveal.tasks.build import build_backbone
 from foveal.tasks.detection.metrics import DetectionMetrics
-from foveal.tasks.detection.options import DetectionOptions
-from foveal.tasks.detection.ssd import build_ssd, build_ssdlite
 
-BUILDERS = {"ssd": build_ssd, "ssdlite": build_ssdlite}
 SIZE, IMAGES, STEPS = 128, 16, 130
 
 
@@ -28,14 +22,12 @@ def drawn_images():
 
 @pytest.mark.slow  # a minute each on one core
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("name", BUILDERS)
-def test_sixteen_images_by_heart(name):
+@pytest.mark.parametrize("name", ["ssd", "ssdlite"])
+def test_sixteen_images_by_heart(build_detector, name):
     torch.set_num_threads(1)
     torch.manual_seed(0)
     images, truths, class_names = drawn_images()
-    options = DetectionOptions(backbone="mobilenet_v2", head=name)
-    make_backbone = partial(build_backbone, "mobilenet_v2", weights=None)
-    backbone, head = BUILDERS[name](make_backbone, options, num_classes=len(class_names), size=SIZE)
+    backbone, head = build_detector(name, "mobilenet_v2", num_classes=len(class_names), size=SIZE)
 
     weights = [*backbone.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(weights, weight_decay=0.01)
