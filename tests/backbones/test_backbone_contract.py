@@ -14,8 +14,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from foveal.backbones import Backbone, create_backbone, list_backbones, smallest_image
+from foveal.backbones import Backbone, create_backbone, list_backbones
 from foveal.backbones.catalogue import FAMILIES, find_family
+from foveal.backbones.figures import figures
 
 FIRST = [family.names[0] for family in FAMILIES if family.names[0] != "nasnet_large"]
 NAMES = [name for name in list_backbones() if find_family(name).source != "plugin"]
@@ -121,7 +122,7 @@ def test_no_layer_is_left_out_of_the_gradient(name):
 @torch.no_grad()
 def test_maps_are_what_the_layers_give_one_after_another(name):
     backbone = create_backbone(name).eval()
-    x, expected = smallest_square(backbone), []
+    x, expected = smallest_square(name), []
     maps = backbone(x)
     ends = [info.layer for info in backbone.feature_info()]
     for path in backbone.layers:
@@ -143,7 +144,7 @@ def test_all_stages_frozen_are_all_parameters(name):
 @pytest.mark.parametrize("name", WITH_NUMBERS)
 def test_gradient_reaches_every_parameter(name, levels):
     backbone = create_backbone(name, levels=None if name == "nasnet_large" else levels).eval()
-    maps = backbone(smallest_square(backbone))
+    maps = backbone(smallest_square(name))
     sum((m * torch.randn_like(m)).sum() / m.std() for m in maps).backward()
     assert [key for key, p in backbone.named_parameters() if p.grad is None or not p.grad.count_nonzero()] == []
 
@@ -153,7 +154,7 @@ def test_weights_travel_through_safetensors(name, tmp_path):
     backbone, path = create_backbone(name).eval(), Path(tmp_path, "weights.safetensors")
     save_file(backbone.state_dict(), path)
     twin = create_backbone(name, weights=path).eval()
-    images = smallest_square(backbone)
+    images = smallest_square(name)
     with torch.no_grad():
         torch.testing.assert_close(twin(images), backbone(images), rtol=0, atol=0)
 
@@ -183,7 +184,7 @@ def test_bfloat16_and_channels_last_give_the_same_maps(name):
 @torch.no_grad()
 def test_export_gives_the_same_maps(name):
     backbone = create_backbone(name).eval()
-    images = smallest_square(backbone)
+    images = smallest_square(name)
     exported = torch.export.export(backbone, (images,)).module()
     assert max(distances(exported(images), backbone(images))) < 1e-4
 
@@ -198,10 +199,9 @@ def distances(maps: list[torch.Tensor], expected: list[torch.Tensor]) -> list[fl
     return [((got.to(want.dtype) - want).norm() / want.norm()).item() for got, want in zip(maps, expected, strict=True)]
 
 
-def smallest_square(backbone: Backbone) -> torch.Tensor:
-    size = smallest_image(backbone)
-    assert size is not None
-    return torch.randn(1, 3, max(size, 32), max(size, 32))
+def smallest_square(name: str) -> torch.Tensor:
+    size = max(figures()[name].smallest_image, 32)
+    return torch.randn(1, 3, size, size)
 
 
 def settled(name: str) -> tuple[Backbone, torch.Tensor]:

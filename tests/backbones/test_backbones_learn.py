@@ -5,8 +5,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from foveal.backbones import create_backbone, smallest_image
+from foveal.backbones import create_backbone
 from foveal.backbones.catalogue import FAMILIES
+from foveal.backbones.figures import figures
 
 NAMES = [name for family in FAMILIES if family.source == "ours" for name in family.names]
 # The deeper and wider ones of a family whose smallest is here anyway.
@@ -19,7 +20,7 @@ RATES = {"lenet1989": 1e-2, "lenet1990": 1e-2, "vgg16_c": 1e-4, "vgg11_lrn": 3e-
 def test_it_learns_eight_images_by_heart(name):
     torch.manual_seed(0)
     backbone = create_backbone(name)
-    size = max(smallest_image(backbone) or 0, 32)
+    size = max(figures()[name].smallest_image, 32)
     coarse = torch.randn(8, 3, 8, 8)
     images, labels = F.interpolate(coarse, size=size, mode="bilinear"), torch.arange(8) % 4
     head = nn.Linear(backbone.channels[-1], 4)
