@@ -73,9 +73,8 @@ def average_precision(
         evaluation.accumulate()
         evaluation.summarize()
     numbers: dict[str, float] = dict(zip(NUMBERS, map(float, evaluation.stats), strict=True))
-    precision = np.asarray(evaluation.eval["precision"])[
-        :, :, :, 0, -1
-    ]  # IoU, recall, class; all areas, 100 detections
+    precision = np.asarray(evaluation.eval["precision"])  # by IoU, recall, class, area, most detections
+    precision = precision[:, :, :, 0, -1]  # of all areas, 100 detections
     asked = precision.max(axis=(0, 1)) > -1
     per_class = [float(precision[:, :, label].mean()) if asked[label] else None for label in range(num_classes)]
     return AveragePrecision(numbers, per_class)

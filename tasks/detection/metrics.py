@@ -132,19 +132,22 @@ def _remark(found: Sequence[Found], truths: Sequence[Truth]) -> str:
     if not sum(len(image.scores) for image in found):
         return "AP is 0: nothing was found at all; train for longer, or lower model.score."
     if not any(_meet(image.boxes, truth.boxes) for image, truth in zip(found, truths, strict=True)):
-        sizes = [np.median(np.sqrt((x[:, 2:] - x[:, :2]).prod(axis=1))) for x in (
-            np.concatenate([image.boxes for image in found]), np.concatenate(asked)
-        )]  # fmt: skip
-        if not 1 / _SCALE < sizes[0] / max(sizes[1], 1e-9) < _SCALE:
+        own, wanted = _median_side([image.boxes for image in found]), _median_side(asked)
+        if not 1 / _SCALE < own / max(wanted, 1e-9) < _SCALE:
             return (
-                f"AP is 0: boxes found are {sizes[0]:.3g} pixels large, objects {sizes[1]:.3g} (medians); one of them "
-                "is in other pixels, or in shares of the image."
+                f"AP is 0: boxes found are {own:.3g} pixels large, objects {wanted:.3g} (medians); one of them is in "
+                "other pixels, or in shares of the image."
             )
         return "AP is 0: no box that was found overlaps an object by half; train for longer, or look at the pictures."
     return (
         "AP is 0: boxes lie on objects, but never with their class; train for longer, or compare the classes of the "
         "data with those of the model."
     )
+
+
+def _median_side(boxes: Sequence[np.ndarray]) -> float:
+    corners = np.concatenate(boxes)
+    return float(np.median(np.sqrt((corners[:, 2:] - corners[:, :2]).prod(axis=1))))
 
 
 def _meet(boxes: np.ndarray, objects: np.ndarray) -> bool:
