@@ -1,0 +1,74 @@
+"""What the task asks of every segmentation head, and what builders of heads share."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ...backbones import Backbone
+from ...core.errors import UsageError
+from ..detection.levels import levels_of_strides
+from .options import SegmentationOptions
+
+MakeBackbone = Callable[..., Backbone]
+
+
+class SegmentationHead(nn.Module, ABC):
+    """From a backbone's maps to logits. It reads the last of them, however many there are.
+
+    `divisor`: where the sides of the images are multiples of it, the cells of the logits cover them evenly and to their
+    ends; else they may end up to `divisor` - 1 pixels before or behind. `segment` pads images so.
+    """
+
+    def __init__(self, strides: Sequence[int]) -> None:
+        super().__init__()
+        self.divisor = max(strides)
+
+    @abstractmethod
+    def forward(self, features: list[torch.Tensor]) -> torch.Tensor:
+        """Maps (N, C, H, W), finest first, to logits (N, num_classes, h, w), no probabilities, at the head's own
+        resolution.
+        """
+
+
+def segment(backbone: nn.Module, heads: Sequence[SegmentationHead], images: torch.Tensor) -> list[torch.Tensor]:
+    """Logits (N, num_classes, H, W) of each of `heads`, of the same maps, for normalised images, float (N, C, H, W).
+
+    The images are padded with 0, their mean colour, to multiples of the divisors; the logits are upsampled bilinear to
+    the padded size, and what was padded is cut off.
+    """
+    height, width = images.shape[2:]
+    divisor = max(head.divisor for head in heads)  # powers of two
+    padded = F.pad(images, (0, -width % divisor, 0, -height % divisor))
+    features = backbone(padded)
+    return [_upsample(head(features), padded.shape[2:])[:, :, :height, :width] for head in heads]
+
+
+def _upsample(logits: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    if logits.shape[2:] == size:
+        return logits
+    return F.interpolate(logits, tuple(size), mode="bilinear", align_corners=False)
+
+
+def make_dilated_backbone(
+    make_backbone: MakeBackbone, options: SegmentationOptions, *, output_stride: int, finer: Sequence[int] = ()
+) -> Backbone:
+    """A backbone whose stages of strides 16 and 32 are dilated to the stride of `options`, else to `output_stride`; its
+    maps are those of the strides `finer` and of these two stages.
+
+    Raises UsageError where the network has no such stages, or can't be dilated.
+    """
+    levels = levels_of_strides(options.backbone, (*finer, 16, 32))
+    return make_backbone(output_stride=options.output_stride or output_stride, levels=levels)
+
+
+def refuse(options: SegmentationOptions, *entries: str) -> None:
+    """Raise UsageError if any of `entries`, which the head does not read, is set."""
+    for entry in entries:
+        if getattr(options, entry) is not None:
+            raise UsageError(
+                f"model.{entry} is {getattr(options, entry)}, but the head {options.head} on {options.backbone} has "
+                "nothing that it could change; leave it out."
+            )
