@@ -12,6 +12,11 @@ import torch
 from foveal.cli.main import main
 
 
+def pytest_collection_modifyitems(items):
+    """The documents first: theirs are the longest tests, and at the end one of two processes would wait for them."""
+    items.sort(key=lambda item: item.path.name != "test_docs.py")
+
+
 @pytest.fixture(autouse=True)
 def _same_numbers_everywhere():
     torch.manual_seed(0)
