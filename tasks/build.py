@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..backbones import Backbone, WeightsError, create_backbone, vary_layers
+from ..backbones.weights import Weights, read_state_dict
 from ..core.errors import ModelFileError, UsageError
 
 
@@ -30,3 +31,14 @@ def build_backbone(name: str, *, weights: str | None, variation: Variation | Non
         raise ModelFileError(str(error)) from error
     except ValueError as error:
         raise UsageError(str(error)) from error
+
+
+def read_weights(source: str, name: str) -> Weights:
+    """`read_state_dict` for a recipe: of the whole network `name`, for a head that goes on with parts of it.
+
+    Raises ModelFileError for a file that can't be used.
+    """
+    try:
+        return read_state_dict(source, name)
+    except WeightsError as error:
+        raise ModelFileError(str(error)) from error

@@ -29,7 +29,7 @@ from .inception import (
     reduction_a,
 )
 from .initialise import initialise_for_relu
-from .normalisation import NORMS, ConditionalInstanceNorm2d, LocalContrastNorm, LocalResponseNorm
+from .normalisation import NORMS, ConditionalInstanceNorm2d, LocalContrastNorm, LocalResponseNorm, SteadyBatchNorm2d
 from .pooling import (
     POOLINGS,
     LpPool2d,
@@ -61,6 +61,7 @@ __all__ = [
     "ScaledTanh",
     "SpatialPyramidPool2d",
     "SpectralPool2d",
+    "SteadyBatchNorm2d",
     "StochasticPool2d",
     "Subsampling",
     "TiledConv2d",

@@ -8,6 +8,18 @@ from torch import nn
 from torch.nn import functional as F
 
 
+class SteadyBatchNorm2d(nn.BatchNorm2d):
+    """A batch norm that uses its statistics in training too where a channel has a single value: a map of one cell, as
+    SSDLite's last or the mean of an image, and an epoch's last batch may have one image.
+    """
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """As torch's, but where torch's raises."""
+        if self.training and input.shape[1] == input.numel():
+            return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        return super().forward(input)
+
+
 class LocalResponseNorm(nn.LocalResponseNorm):
     """AlexNet's competition between neighbouring channels: a / (k + alpha * sum(a^2))^beta, summed over `size` of them.
 

@@ -17,10 +17,10 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from ...backbones import Backbone
 from ...core.errors import UsageError
+from ..levels import levels_of_strides
 from .anchors import anchor_generator
 from .head import DetectionHead, Target
 from .last_stage import MeanOfStage, fully_connected_of_vgg, split_last_stage
-from .levels import levels_of_strides
 from .matching import match
 from .options import DetectionOptions
 from .suppression import Candidates, Suppression

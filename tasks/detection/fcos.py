@@ -11,9 +11,9 @@ from torchvision.models.detection.fcos import FCOSHead as Subnets
 
 from ...backbones import Backbone
 from ...core.errors import UsageError
+from ..levels import levels_of_strides
 from .dense import PYRAMID_STRIDES, DenseHead, DenseOutputs, pyramid_to_p7
 from .head import Target
-from .levels import levels_of_strides
 from .matching import BELOW
 from .options import DetectionOptions
 from .suppression import Suppression

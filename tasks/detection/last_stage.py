@@ -4,9 +4,9 @@ import torch
 from torch import nn
 
 from ...backbones import Backbone
-from ...backbones.weights import read_state_dict
 from ...core.errors import UsageError
-from .levels import levels_of_strides
+from ..build import read_weights
+from ..levels import levels_of_strides
 from .options import DetectionOptions
 
 _VGG_FEATURES, _VGG_WIDTH = 512 * 7 * 7, 4096
@@ -68,7 +68,7 @@ def fully_connected_of_vgg(options: DetectionOptions) -> nn.Sequential:
         nn.Dropout(0.5),
     )
     if options.weights is not None:
-        read = read_state_dict(options.weights, options.backbone)
+        read = read_weights(options.weights, options.backbone)
         published = {"1": "classifier.0", "4": "classifier.3"}  # absent in a file of a backbone alone
         if all(f"{name}.weight" in read for name in published.values()):
             parts = ("weight", "bias")

@@ -7,10 +7,10 @@ from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.retinanet import RetinaNetHead as Subnets
 
 from ...backbones import Backbone
+from ..levels import levels_of_strides
 from .anchors import anchor_generator, default_anchors
 from .dense import PYRAMID_STRIDES, DenseHead, DenseOutputs, pyramid_to_p7
 from .head import Target
-from .levels import levels_of_strides
 from .matching import match
 from .options import DetectionOptions
 from .suppression import Suppression

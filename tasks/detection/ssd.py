@@ -20,13 +20,14 @@ from torchvision.models.detection.ssdlite import SSDLiteHead as LitePredictor
 from torchvision.ops import clip_boxes_to_image
 
 from ...backbones import Backbone
+from ...backbones.layers import SteadyBatchNorm2d
 from ...backbones.probe import blank_image, shapeless_maps, smallest_image
 from ...core.errors import UsageError
 from ..build import build_backbone
+from ..levels import levels_of_strides, strides_of
 from .anchors import Anchors
 from .default_boxes import DefaultBoxes, ssd_anchors, ssd_vgg_anchors, ssdlite_anchors, with_options
 from .head import DetectionHead, Target
-from .levels import levels_of_strides, strides_of
 from .matching import match
 from .options import AnchorOptions, DetectionOptions
 from .ssd_layers import (
@@ -34,7 +35,6 @@ from .ssd_layers import (
     ExtraMap,
     L2Norm,
     SSDMaps,
-    SteadyBatchNorm2d,
     convolutions_of_vgg,
     extra_layers,
     lite_extra_layers,

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.ops.misc import Conv2dNormActivation
 
-from ...backbones.weights import WeightsError, read_state_dict
-from ...core.errors import ModelFileError
+from ...backbones.layers import SteadyBatchNorm2d
+from ..build import read_weights
 from .options import DetectionOptions
 
 _SCALE = 20.0  # Liu et al. 2016, section 3.1
@@ -72,18 +72,6 @@ class RoomyConv2d(nn.Conv2d):
         return super().forward(F.pad(input, (0, width, 0, height)) if height or width else input)
 
 
-class SteadyBatchNorm2d(nn.BatchNorm2d):
-    """A batch norm that uses its statistics in training too where a channel has a single value: the last map of SSDLite
-    has one cell, and an epoch's last batch may have one image.
-    """
-
-    def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """As torch's, but where torch's raises."""
-        if self.training and input.shape[1] == input.numel():
-            return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
-        return super().forward(input)
-
-
 def extra_layers(channels: int, maps: Sequence[ExtraMap]) -> nn.ModuleList:
     """The paper's layers from conv8 on, behind a map of `channels`: no normalisation, Glorot's start."""
     layers = nn.ModuleList()
@@ -132,10 +120,7 @@ def convolutions_of_vgg(options: DetectionOptions) -> nn.Sequential:
     ).apply(_start_like_glorot)
     if options.weights in (None, "coco"):  # coco: of the whole detector, loaded later
         return layers
-    try:
-        read = read_state_dict(options.weights, options.backbone)
-    except WeightsError as error:
-        raise ModelFileError(str(error)) from error
+    read = read_weights(options.weights, options.backbone)
     published = {"1": "classifier.0", "3": "classifier.3"}  # absent in a file of a backbone alone
     if all(f"{name}.weight" in read for name in published.values()):
         for own, theirs in published.items():

@@ -18,9 +18,8 @@ from torch import nn
 from torchvision.models.segmentation.deeplabv3 import ASPP
 
 from ...backbones import Backbone
-from ...backbones.layers import DepthwiseSeparableConv2d
+from ...backbones.layers import DepthwiseSeparableConv2d, SteadyBatchNorm2d
 from ...core.errors import UsageError
-from ..detection.ssd_layers import SteadyBatchNorm2d
 from .fully_connected import fill_from_vgg, fully_connected
 from .head import MakeBackbone, SegmentationHead, make_dilated_backbone, refuse
 from .options import SegmentationOptions

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ...backbones import Backbone
-from ..detection.levels import levels_of_strides
+from ..levels import levels_of_strides
 from .fully_connected import fill_from_vgg, fully_connected
 from .head import MakeBackbone, SegmentationHead, make_dilated_backbone, refuse
 from .options import SegmentationOptions

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from torch import nn
 
 from ...backbones.layers import initialise_for_relu
-from ...backbones.weights import Weights, WeightsError, read_state_dict
-from ...core.errors import ModelFileError, UsageError
+from ...backbones.weights import Weights
+from ...core.errors import UsageError
+from ..build import read_weights
 from .options import SegmentationOptions
 
 _SIDE, _WIDTH = 7, 4096  # of VGG's fc6: the side of the map that it reads, and its outputs
@@ -41,10 +42,7 @@ def fill_from_vgg(parts: Sequence[nn.Module], options: SegmentationOptions) -> N
     """
     if options.weights is None:
         return
-    try:
-        read = read_state_dict(options.weights, options.backbone)
-    except WeightsError as error:
-        raise ModelFileError(str(error)) from error
+    read = read_weights(options.weights, options.backbone)
     if "classifier.0.weight" in read and "classifier.3.weight" in read:
         for layers in parts:
             _fill(layers, read)

@@ -9,7 +9,7 @@ from torch import nn
 
 from ...backbones import Backbone
 from ...core.errors import UsageError
-from ..detection.levels import levels_of_strides
+from ..levels import levels_of_strides
 from .options import SegmentationOptions
 
 MakeBackbone = Callable[..., Backbone]

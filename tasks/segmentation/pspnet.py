@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ...backbones import Backbone
-from ..detection.ssd_layers import SteadyBatchNorm2d
+from ...backbones.layers import SteadyBatchNorm2d
 from .head import MakeBackbone, SegmentationHead, make_dilated_backbone, refuse
 from .options import SegmentationOptions
 

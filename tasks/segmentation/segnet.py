@@ -18,8 +18,8 @@ from torch import nn
 
 from ...backbones import Backbone
 from ...backbones.layers import initialise_for_relu
-from ...backbones.weights import WeightsError, read_state_dict
-from ...core.errors import ModelFileError, UsageError
+from ...core.errors import UsageError
+from ..build import read_weights
 from .head import MakeBackbone, SegmentationHead, refuse
 from .options import SegmentationOptions
 
@@ -146,10 +146,7 @@ def build_deconvnet(
     width = options.channels or 4096
     head = DeconvNetHead(backbone.channels, backbone.strides, num_classes, fc_channels=width)
     if options.weights is not None and width == 4096:
-        try:
-            read = read_state_dict(options.weights, options.backbone)
-        except WeightsError as error:
-            raise ModelFileError(str(error)) from error
+        read = read_weights(options.weights, options.backbone)
         if "classifier.0.weight" in read:
             head.load_fully_connected(read)
     return backbone, head

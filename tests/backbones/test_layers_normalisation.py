@@ -5,7 +5,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from foveal.backbones.layers import NORMS, ConditionalInstanceNorm2d, LocalContrastNorm, LocalResponseNorm
+from foveal.backbones.layers import (
+    NORMS,
+    ConditionalInstanceNorm2d,
+    LocalContrastNorm,
+    LocalResponseNorm,
+    SteadyBatchNorm2d,
+)
 
 
 def random(*shape: int) -> torch.Tensor:
@@ -161,3 +167,11 @@ def test_groups_divide_the_channels_and_hold_at_least_two(channels, groups):
 @pytest.mark.parametrize("name", NORMS)
 def test_norms_keep_the_shape(name):
     assert NORMS[name](24)(torch.randn(2, 24, 3, 3)).shape == (2, 24, 3, 3)
+
+
+def test_a_norm_of_one_value_uses_its_statistics():
+    norm = SteadyBatchNorm2d(2).train()
+    norm.running_mean = torch.tensor([1.0, 2.0])
+    x = torch.tensor([3.0, 2.0]).reshape(1, 2, 1, 1)
+    torch.testing.assert_close(norm(x).flatten(), torch.tensor([2.0, 0.0]), atol=1e-4, rtol=0)
+    assert norm.running_mean.tolist() == [1, 2]

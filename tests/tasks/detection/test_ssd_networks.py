@@ -11,7 +11,7 @@ from foveal.core.errors import UsageError
 from foveal.tasks.build import build_backbone
 from foveal.tasks.detection.options import AnchorOptions, DetectionOptions
 from foveal.tasks.detection.ssd import build_ssd, build_ssdlite, default_ssd_anchors
-from foveal.tasks.detection.ssd_layers import L2Norm, SteadyBatchNorm2d
+from foveal.tasks.detection.ssd_layers import L2Norm
 
 BUILDERS = {"ssd": build_ssd, "ssdlite": build_ssdlite}
 
@@ -172,14 +172,6 @@ def test_every_spatial_convolution_of_ssdlite_is_separable():
     spatial = [conv for conv in head.modules() if isinstance(conv, nn.Conv2d) and conv.kernel_size != (1, 1)]
     assert len(spatial) == 4 + 2 * 6 and all(conv.groups == conv.in_channels for conv in spatial)
     assert not any(type(module) is nn.ReLU for module in head.modules())
-
-
-def test_a_norm_of_one_value_uses_its_statistics():
-    norm = SteadyBatchNorm2d(2).train()
-    norm.running_mean = torch.tensor([1.0, 2.0])
-    x = torch.tensor([3.0, 2.0]).reshape(1, 2, 1, 1)
-    torch.testing.assert_close(norm(x).flatten(), torch.tensor([2.0, 0.0]), atol=1e-4, rtol=0)
-    assert norm.running_mean.tolist() == [1, 2]
 
 
 def test_fc6_and_fc7_are_every_fourth_output_and_every_third_place_of_vggs_classifier(tmp_path):

@@ -1,11 +1,11 @@
-"""Which of a backbone's maps a detector reads."""
+"""Which of a backbone's maps a head reads."""
 
 from collections.abc import Sequence
 
 import torch
 
-from ...core.errors import UsageError
-from ..build import build_backbone
+from ..core.errors import UsageError
+from .build import build_backbone
 
 
 def levels_of_strides(name: str, strides: Sequence[int]) -> tuple[int, ...]:
