@@ -12,6 +12,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torchvision.ops.misc import Conv2dNormActivation
 
 from ...backbones import Backbone
 from ...backbones.layers import initialise_for_relu
@@ -204,7 +205,7 @@ class _Step(nn.Module):
         learns = upsampling == "transposed" and factor > 1
         self.up = nn.ConvTranspose2d(in_channels, out_channels, factor, stride=factor) if learns else nn.Identity()
         joined = (out_channels if learns else in_channels) + skip_channels
-        self.convolutions = nn.Sequential(*_normed(joined, out_channels), *_normed(out_channels, out_channels))
+        self.convolutions = two_convolutions(joined, out_channels)
 
     def forward(self, x: torch.Tensor, skip: torch.Tensor | None) -> torch.Tensor:
         size = tuple(side * self.factor for side in x.shape[2:]) if skip is None else tuple(skip.shape[2:])
@@ -223,6 +224,11 @@ def build_unet(
     width = options.channels or _WIDTHS[-1]
     widths = [width * 2**step for step in reversed(range(len(_WIDTHS)))]
     return backbone, UNetHead(backbone.channels, backbone.strides, num_classes, widths=widths)
+
+
+def two_convolutions(in_channels: int, out_channels: int) -> nn.Sequential:
+    """3 x 3, batch norm and ReLU, twice: (N, `in_channels`, H, W) to (N, `out_channels`, H, W)."""
+    return nn.Sequential(*(Conv2dNormActivation(width, out_channels) for width in (in_channels, out_channels)))
 
 
 def valid_output(side: int) -> int:
@@ -247,11 +253,6 @@ def _steps(channels: Sequence[int], strides: Sequence[int], full_resolution: boo
 def _pair(in_channels: int, out_channels: int, padded: bool) -> list[nn.Module]:
     convolutions = [nn.Conv2d(width, out_channels, 3, padding=int(padded)) for width in (in_channels, out_channels)]
     return [layer for convolution in convolutions for layer in (convolution, nn.ReLU(inplace=True))]
-
-
-def _normed(in_channels: int, out_channels: int) -> list[nn.Module]:
-    convolution = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
-    return [convolution, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True)]
 
 
 def _initialise_up(up: nn.Module) -> None:

@@ -15,6 +15,7 @@ from ...backbones.layers import initialise_for_relu
 from ...core.errors import UsageError
 from .head import MakeBackbone, SegmentationHead, refuse
 from .options import SegmentationOptions
+from .unet import two_convolutions
 
 _WIDTHS = (32, 64, 128, 256, 512)
 
@@ -47,7 +48,7 @@ class UNetPlusPlusHead(SegmentationHead):
             for level in range(self.depth + 1 - column):
                 below = channels[level + 1] if column == 1 else outs[level + 1]
                 joined = channels[level] + (column - 1) * outs[level] + below
-                self.nodes[_name(level, column)] = _node(joined, outs[level])
+                self.nodes[_name(level, column)] = two_convolutions(joined, outs[level])
         self.classifiers = nn.ModuleList(nn.Conv2d(outs[0], num_classes, 1) for _ in range(self.depth))
         initialise_for_relu(self)
 
@@ -99,14 +100,6 @@ def build_unetpp(
 
 def _name(level: int, column: int) -> str:
     return f"{level}_{column}"
-
-
-def _node(in_channels: int, out_channels: int) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for width in (in_channels, out_channels):
-        layers.append(nn.Conv2d(width, out_channels, 3, padding=1, bias=False))
-        layers += [nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True)]
-    return nn.Sequential(*layers)
 
 
 def _enlarged(x: torch.Tensor, height: int, width: int) -> torch.Tensor:

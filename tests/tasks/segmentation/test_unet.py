@@ -204,7 +204,7 @@ def test_backbones_without_a_map_at_each_halving_fit(name):
 
 def test_each_step_reads_the_map_beside_it():
     head = UNetHead((3, 4, 5), (2, 4, 8), 2, widths=(6, 7, 8))
-    assert [step.convolutions[0].in_channels for step in head.steps] == [5 + 4, 6 + 3, 7]
+    assert [step.convolutions[0][0].in_channels for step in head.steps] == [5 + 4, 6 + 3, 7]
 
 
 def test_every_parameter_and_every_map_has_a_gradient():

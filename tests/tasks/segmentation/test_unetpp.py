@@ -30,8 +30,8 @@ def test_a_triangle_of_ten_nodes_stands_on_five_maps(head):
 
 def test_a_node_reads_all_before_it_and_the_one_below(head):
     """Equation 1: map 0, nodes (0, 1) and (0, 2), and node (1, 2); at the foot, maps 3 and 4."""
-    assert head.nodes["0_3"][0].in_channels == 3 + 8 + 8 + 9
-    assert head.nodes["3_1"][0].in_channels == 6 + 7
+    assert head.nodes["0_3"][0][0].in_channels == 3 + 8 + 8 + 9
+    assert head.nodes["3_1"][0][0].in_channels == 6 + 7
 
 
 def test_every_level_gives_a_map_of_full_size(head, maps):
