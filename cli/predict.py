@@ -70,6 +70,8 @@ def _add_task_options(parser: CommandParser) -> None:
     add("--scales", type=_numbers, metavar="LIST", help="predict at these sizes, as 0.75,1,1.25, and join the results")
     add("--tile", type=int, metavar="PIXELS", help="predict squares of this side, and the whole, and join the results")
     add("--overlap", type=float, metavar="SHARE", help="of neighbouring tiles, at least (default: 0.2)")
+    add("--crf", type=int, metavar="STEPS", help="of a fully connected CRF, which draws outlines to the image's")
+    add("--probabilities", action="store_true", default=None, help="also write those of all classes, a .npy each")
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -93,6 +95,7 @@ _BOUNDS: dict[str, tuple[Callable[[float], bool], str]] = {
     "crop_margin": (lambda value: 0 <= value <= 10, "from 0 to 10"),
     "tile": (lambda value: value >= 32, "32 or more pixels"),
     "overlap": (lambda value: 0 <= value <= 0.9, "from 0 to 0.9"),
+    "crf": (lambda value: 0 <= value <= 100, "from 0 to 100"),
 }
 
 

@@ -77,6 +77,8 @@ class PredictionOptions:
         tile: predict squares of so many pixels of the file, and the whole image, and join the results; None for the
             whole image alone.
         overlap: least share of a tile that its neighbour sees too.
+        crf: steps by which a fully connected CRF draws outlines to those of the image; 0 for none.
+        probabilities: keep those of all classes at each pixel, in the size of the file.
     """
 
     top_k: int = 5
@@ -88,6 +90,8 @@ class PredictionOptions:
     scales: tuple[float, ...] = (1.0,)
     tile: int | None = None
     overlap: float = 0.2
+    crf: int = 0
+    probabilities: bool = False
 
 
 @dataclass

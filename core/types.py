@@ -54,9 +54,14 @@ class Prediction(TypedDict):
     path: str
     size: tuple[int, int]  # (H, W) of the file
     labels: torch.Tensor  # int64 (K,), the classes of `scores`
-    scores: torch.Tensor  # float32 (K,), falling; classification: probabilities
+    # float32 (K,), falling: of boxes, or probabilities of classes. With a mask: the mean probability of a class's
+    # pixels, and the classes that are there come by falling number of pixels.
+    scores: torch.Tensor
     names: list[str]  # K class names
     boxes: NotRequired[torch.Tensor]  # float32 (K, 4), xyxy
+    mask: NotRequired[torch.Tensor]  # uint8 (H, W), class numbers; 255 where nothing is known, as in a truth
+    pixels: NotRequired[torch.Tensor]  # int64 (K,), how many of the mask are of the class
+    probabilities: NotRequired[torch.Tensor]  # float16 (C, H, W), of all classes, where they were asked for
     frame: NotRequired[int]  # of a video: the frame's number, from 0; `path` is the video's
 
 
