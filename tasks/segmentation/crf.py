@@ -22,7 +22,7 @@ _LEAST = 1e-12  # a probability of 0 could never rise again
 
 @dataclass(frozen=True)
 class CRFOptions:
-    """The two kernels of equation 3, how they are computed, and the number of steps.
+    """The two kernels, how they are computed, and the number of steps.
 
     The defaults are those in common use for outputs of CNNs; the paper and DeepLab search the first three on held-out
     images. Sizes are standard deviations.
@@ -40,7 +40,7 @@ class CRFOptions:
 
 
 class MeanField:
-    """Mean-field inference for one image (algorithm 1), with the Potts model: classes differ or not.
+    """Mean-field inference for one image, with the Potts model: classes differ or not.
 
     Each kernel is normalised as in the authors' code: k(i, j) / sqrt(n(i) n(j)), with n(i) the sum of k(i, j) over all
     pixels j, so that weights mean the same for images of any size. A pixel sends nothing to itself.
@@ -62,7 +62,7 @@ class MeanField:
         self.options = options or CRFOptions()
         _check(probabilities, image, self.options)
         self.height, self.width = image.shape[:2]
-        self.unary = _classes_first(probabilities.float()).clamp_min(_LEAST).log()  # minus psi of equation 1
+        self.unary = _classes_first(probabilities.float()).clamp_min(_LEAST).log()  # minus the unary potential
         self.features = self._features(image.to(self.unary))
         self.bins = _bins(self.features.flatten(1), self.options.sources)  # (H * W,), the number of each pixel's bin
         self.num_bins = int(self.bins.max()) + 1
@@ -76,7 +76,7 @@ class MeanField:
         return _classes_last(self.unary.softmax(dim=0))
 
     def update(self, q: torch.Tensor) -> torch.Tensor:
-        """One step of algorithm 1: from Q, float (H, W, C), to the next Q."""
+        """One step of the inference: from Q, float (H, W, C), to the next Q."""
         classes = _classes_first(q)
         near = self.smoothness_scale * self._smoothness(classes * self.smoothness_scale)
         alike = self.bilateral_scale * self._bilateral(classes * self.bilateral_scale)

@@ -123,7 +123,7 @@ class DilatedFCNHead(SegmentationHead):
 
 class AuxiliaryHead(DilatedFCNHead):
     """A second head, on the map before the last, for training alone: the lower layers get a gradient of their own (Zhao
-    et al., Pyramid scene parsing network, 2017, section 3.3).
+    et al., Pyramid scene parsing network, 2017, section 4).
     """
 
     def __init__(self, channels: Sequence[int], strides: Sequence[int], num_classes: int) -> None:

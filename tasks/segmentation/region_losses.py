@@ -101,8 +101,8 @@ def boundary_loss(logits: torch.Tensor, mask: torch.Tensor, *, ignore_index: int
     Kervadec et al. 2019, section 2: phi is the map of `signed_distances`, p the probability, g 1 in the class and 0
     elsewhere. The paper drops the constant phi g from its loss; with it, the gradient is the same, and the loss is
     never negative and 0 for a perfect prediction. It says nothing of a class that an image lacks, nor of an image of
-    one class: it goes beside a loss of overlap or cross-entropy, with a small weight (0.01, rising, in the paper). The
-    maps are made on the CPU.
+    one class: it goes beside a loss of overlap or cross-entropy, with a small weight (in the paper it rises by 0.01
+    an epoch, from 0, while the other's falls from 1). The maps are made on the CPU.
     """
     probabilities, truth, known = _regions(logits, mask, ignore_index)
     distances = signed_distances(mask, logits.shape[1], ignore_index=ignore_index).to(probabilities.dtype)

@@ -16,7 +16,7 @@ EXACT = CRFOptions(sources=10**6, bilateral_distance=20)
 
 
 def brute_force(probabilities, image, options):
-    """Equations 3 and 4 in float64, with the kernels of all pairs of pixels as matrices."""
+    """The paper's two kernels and its mean-field update in float64, with all pairs of pixels as matrices."""
     height, width, classes = probabilities.shape
     place = torch.cartesian_prod(torch.arange(height), torch.arange(width)).double()
     colour = image.reshape(-1, 3).double()

@@ -6,7 +6,9 @@ from torch import nn
 
 from foveal.core.errors import UsageError
 from foveal.tasks.build import build_backbone
+from foveal.tasks.segmentation.crf import CRFOptions, refine
 from foveal.tasks.segmentation.deeplab import DeepLabV2Head, DeepLabV3PlusHead
+from foveal.tasks.segmentation.head import segment
 
 
 def count(*modules):
@@ -74,6 +76,19 @@ def test_a_branch_of_rate_6_sees_the_cells_six_away():
     x = torch.zeros(1, 1, 15, 15)
     x[0, 0, 7, 7] = 1
     assert branch(x)[0, 0].nonzero().tolist() == [[row, column] for row in (1, 7, 13) for column in (1, 7, 13)]
+
+
+@pytest.mark.parametrize("name", ["deeplabv1", "deeplabv2"])
+def test_the_first_two_run_without_a_crf_and_with_one(build_segmenter, name):
+    backbone, head = build_segmenter(name, "resnet18", channels=8)
+    image = torch.randint(0, 256, (40, 56, 3), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        (logits,) = segment(backbone.eval(), [head.eval()], image.permute(2, 0, 1)[None] / 127.5 - 1)
+    without = logits[0].permute(1, 2, 0).softmax(dim=2)
+    refined = refine(without, image, CRFOptions(steps=2, sources=64))
+    assert without.shape == refined.shape == (40, 56, 3)
+    torch.testing.assert_close(refined.sum(dim=2), torch.ones(40, 56))
+    assert (refined - without).abs().max() > 0.01
 
 
 def test_every_branch_of_v3_keeps_the_size_of_the_map(build_segmenter):
