@@ -243,6 +243,12 @@ FAMILIES: tuple[Family, ...] = (
         "torchvision",
     ),
     Family(
+        "unet",
+        ("unet",),
+        "Ronneberger, Fischer, Brox, U-Net: convolutional networks for biomedical image segmentation, 2015",
+        "ours",
+    ),
+    Family(
         "vgg",
         ("vgg11", "vgg13", "vgg16", "vgg19", "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn"),
         "Simonyan, Zisserman, Very deep convolutional networks for large-scale image recognition, 2015",

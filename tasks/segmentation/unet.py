@@ -1,7 +1,7 @@
 """UNet (Ronneberger, Fischer, Brox, U-Net: convolutional networks for biomedical image segmentation, 2015).
 
-`UNet` is the network of the paper's figure 1, with an encoder of its own and convolutions without padding, or with.
-`UNetHead` takes from it what lasted, the way up with the encoder's maps beside, and puts it on any backbone.
+`UNet` is the network of the paper's figure 1, with convolutions without padding, or with; its encoder is the backbone
+`unet`. `UNetHead` takes from it what lasted, the way up with the encoder's maps beside, and puts it on any backbone.
 """
 
 import math
@@ -16,6 +16,7 @@ from torchvision.ops.misc import Conv2dNormActivation
 
 from ...backbones import Backbone
 from ...backbones.layers import initialise_for_relu
+from ...backbones.unet import UNetEncoder, convolution_pair
 from ...core.errors import UsageError
 from .head import MakeBackbone, SegmentationHead, refuse
 from .options import SegmentationOptions
@@ -26,8 +27,7 @@ Upsampling = Literal["bilinear", "nearest", "transposed"]
 MARGIN = 92
 
 _WIDTHS = (256, 128, 64, 32, 16)
-_DROPOUT = 0.5
-_STEPS = 4  # down, and up again
+_TRIM = 2  # pixels by which the outputs of sides of multiples of 16 are larger, at each side
 _LEAST_OUTPUT = 4  # pixels, of the convolutions without padding; the next are 20, 36, ...
 
 
@@ -66,38 +66,19 @@ class UNet(nn.Module):
         return _centre(self.forward(_surrounded(images)), height, width)
 
 
-class UNetEncoder(nn.Module):
-    """The contracting path: five pairs of 3 x 3 convolutions with ReLUs, with a 2 x 2 max pool between.
-
-    It has `channels` and `strides` as a backbone; `Backbone(Network(encoder, ["stages.0", ...]))` makes it one. Weights
-    begin as the paper has it, normal of variance 2 / (inputs of a unit); dropout stands "at the end of the contracting
-    path", here behind its last two maps.
+class Mirrored(nn.Module):
+    """A backbone without padding, for images of sides of multiples of 16, which it continues by mirroring so that the
+    decoder's logits cover them all the same: they end 2 pixels beyond each side, which the decoder's `trim` takes off.
     """
 
-    def __init__(self, in_channels: int = 1, *, padded: bool = False, mirrored: bool = False, width: int = 64) -> None:
-        """`mirrored` continues the images by mirroring, so that the decoder's logits cover them in spite of the missing
-        padding: for sides of multiples of 16 they end 2 pixels beyond each, which the decoder's `trim` takes off.
-        """
+    def __init__(self, backbone: nn.Module, channels: Sequence[int], strides: Sequence[int]) -> None:
         super().__init__()
-        self.mirrored = mirrored
-        self.channels = tuple(width * 2**level for level in range(_STEPS + 1))
-        self.strides = tuple(2**level for level in range(_STEPS + 1))
-        inputs = (in_channels, *self.channels)
-        self.stages = nn.ModuleList()
-        for level, channels in enumerate(self.channels):
-            layers: list[nn.Module] = [nn.MaxPool2d(2)] if level else []
-            layers += _pair(inputs[level], channels, padded)
-            layers += [nn.Dropout(_DROPOUT)] if level >= _STEPS - 1 else []
-            self.stages.append(nn.Sequential(*layers))
-        initialise_for_relu(self)
+        self.backbone = backbone
+        self.channels, self.strides = tuple(channels), tuple(strides)
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """Images, float (N, C, H, W), to five maps, finest first: from 572 pixels 568, 280, 136, 64 and 28."""
-        maps, x = [], _surrounded(images) if self.mirrored else images
-        for stage in self.stages:
-            x = stage(x)
-            maps.append(x)
-        return maps
+        """Images, float (N, C, H, W), to the backbone's maps, finest first."""
+        return self.backbone(_surrounded(images))
 
 
 class UNetDecoder(SegmentationHead):
@@ -116,7 +97,7 @@ class UNetDecoder(SegmentationHead):
         padded: bool = False,
         trim: int = 0,
     ) -> None:
-        """`trim`: pixels to take from each side of the logits, 2 behind an encoder that mirrors."""
+        """`trim`: pixels to take from each side of the logits, 2 behind `Mirrored`."""
         super().__init__(strides)
         if any(coarse != 2 * fine for fine, coarse in pairwise(strides)):
             raise UsageError(
@@ -127,7 +108,7 @@ class UNetDecoder(SegmentationHead):
         self.trim = trim
         steps = [(channels[level + 1], channels[level]) for level in reversed(range(len(channels) - 1))]
         self.ups = nn.ModuleList(nn.ConvTranspose2d(coarse, fine, 2, stride=2) for coarse, fine in steps)
-        self.pairs = nn.ModuleList(nn.Sequential(*_pair(2 * fine, fine, padded)) for _, fine in steps)
+        self.pairs = nn.ModuleList(nn.Sequential(*convolution_pair(2 * fine, fine, padded=padded)) for _, fine in steps)
         self.classifier = nn.Conv2d(channels[0], num_classes, 1)
         initialise_for_relu(self)
         for up in self.ups:
@@ -226,6 +207,42 @@ def build_unet(
     return backbone, UNetHead(backbone.channels, backbone.strides, num_classes, widths=widths)
 
 
+def build_unet_padded(
+    make_backbone: MakeBackbone, options: SegmentationOptions, *, num_classes: int
+) -> tuple[Backbone, UNetDecoder]:
+    """The paper's decoder, padded, on all maps of a backbone that halves the size from map to map, from stride 1 on."""
+    refuse(options, "multi_grid", "output_stride", "channels")
+    backbone = make_backbone()
+    if backbone.strides[0] != 1:
+        raise UsageError(
+            f"{options.head} ends at the finest map, but that of {options.backbone} has stride {backbone.strides[0]}: "
+            "take the backbone unet or a VGG network, or the head unet."
+        )
+    return backbone, UNetDecoder(backbone.channels, backbone.strides, num_classes, padded=True)
+
+
+def build_unet_valid(
+    make_backbone: MakeBackbone, options: SegmentationOptions, *, num_classes: int
+) -> tuple[Mirrored, UNetDecoder]:
+    """The paper's network: the backbone unet with the padding taken off, and the decoder without any."""
+    refuse(options, "multi_grid", "output_stride", "channels")
+    if options.backbone != "unet":
+        raise UsageError(
+            f"unet_valid is the network of the paper on the backbone unet, not on {options.backbone}: take that "
+            "backbone, or the head unet, which stands on any."
+        )
+    if options.auxiliary:
+        raise UsageError(
+            "model.auxiliary: maps of unet_valid don't have the place of the images; leave it out, or take unet_padded."
+        )
+    backbone = make_backbone()
+    for module in backbone.modules():
+        if isinstance(module, nn.Conv2d):
+            module.padding = (0, 0)
+    decoder = UNetDecoder(backbone.channels, backbone.strides, num_classes, trim=_TRIM)
+    return Mirrored(backbone, backbone.channels, backbone.strides), decoder
+
+
 def two_convolutions(in_channels: int, out_channels: int) -> nn.Sequential:
     """3 x 3, batch norm and ReLU, twice: (N, `in_channels`, H, W) to (N, `out_channels`, H, W)."""
     return nn.Sequential(*(Conv2dNormActivation(width, out_channels) for width in (in_channels, out_channels)))
@@ -248,11 +265,6 @@ def _steps(channels: Sequence[int], strides: Sequence[int], full_resolution: boo
         steps.append((0, factor))
         stride //= factor
     return steps
-
-
-def _pair(in_channels: int, out_channels: int, padded: bool) -> list[nn.Module]:
-    convolutions = [nn.Conv2d(width, out_channels, 3, padding=int(padded)) for width in (in_channels, out_channels)]
-    return [layer for convolution in convolutions for layer in (convolution, nn.ReLU(inplace=True))]
 
 
 def _initialise_up(up: nn.Module) -> None:

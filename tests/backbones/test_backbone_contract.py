@@ -32,6 +32,7 @@ STRIDES = {
     ),
     **dict.fromkeys(("alexnet*", "nin", "convnext_*", "swin_*"), (4, 8, 16, 32)),
     "squeezenet*": (2, 4, 8, 16),
+    "unet": (1, 2, 4, 8, 16),
     "vgg*": (1, 2, 4, 8, 16, 32),
 }
 # Where convolutions or pools are not padded, maps are smaller than the stride says, by this many pixels at most.

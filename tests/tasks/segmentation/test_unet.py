@@ -7,11 +7,21 @@ import pytest
 import torch
 from torch import nn
 
-from foveal.backbones import Backbone, Network, count_parameters, create_backbone
+from foveal.backbones import count_parameters, create_backbone
+from foveal.backbones.unet import UNetEncoder
 from foveal.core.errors import UsageError
 from foveal.tasks.segmentation.head import segment
 from foveal.tasks.segmentation.options import SegmentationOptions
-from foveal.tasks.segmentation.unet import UNet, UNetDecoder, UNetEncoder, UNetHead, build_unet, valid_output
+from foveal.tasks.segmentation.unet import (
+    Mirrored,
+    UNet,
+    UNetDecoder,
+    UNetHead,
+    build_unet,
+    build_unet_padded,
+    build_unet_valid,
+    valid_output,
+)
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +128,7 @@ def test_a_size_that_a_pooling_would_cut_is_refused(small):
 
 
 def test_weights_begin_normal_of_variance_2_by_the_inputs_of_a_unit():
-    encoder = UNetEncoder(1)
+    encoder = UNetEncoder(1, padded=False)
     assert encoder.stages[1][1].weight.std().item() == pytest.approx(math.sqrt(2 / (64 * 9)), rel=0.02)
 
 
@@ -128,32 +138,56 @@ def test_transposed_convolutions_have_one_input_a_channel():
 
 
 def test_dropout_stands_at_the_end_of_the_contracting_path():
-    encoder = UNetEncoder(1, width=4)
+    encoder = UNetEncoder(1, padded=False, width=4)
     assert [isinstance(stage[-1], nn.Dropout) for stage in encoder.stages] == [False, False, False, True, True]
 
 
 @pytest.mark.parametrize("size", [(32, 48), (21, 40)])
-def test_an_encoder_that_mirrors_and_a_decoder_that_trims_are_a_pair_for_the_task(size):
+def test_a_backbone_that_mirrors_and_a_decoder_that_trims_are_a_pair_for_the_task(size):
     """On sides of multiples of 16 they give what `forward_whole` gives; the task pads others with zeros."""
     network = UNet(3, 2, width=4).eval()
-    encoder = UNetEncoder(3, width=4, mirrored=True).eval()
+    encoder = network.encoder
     decoder = UNetDecoder(encoder.channels, encoder.strides, 2, trim=2).eval()
-    encoder.load_state_dict(network.encoder.state_dict())
     decoder.load_state_dict(network.decoder.state_dict())
     images = torch.rand(1, 3, *size)
     padded = nn.functional.pad(images, (0, -size[1] % 16, 0, -size[0] % 16))
     expected = network.forward_whole(padded)[:, :, : size[0], : size[1]]
-    (logits,) = segment(encoder, [decoder], images)
+    (logits,) = segment(Mirrored(encoder, encoder.channels, encoder.strides), [decoder], images)
     torch.testing.assert_close(logits, expected)
 
 
-@pytest.mark.parametrize("padded", [False, True])
-def test_the_encoder_is_a_backbone(padded):
-    encoder = UNetEncoder(3, padded=padded, width=4).eval()
-    backbone = Backbone(Network(encoder, [f"stages.{level}" for level in range(5)])).eval()
-    images = torch.rand(1, 3, 188, 188)
-    assert (backbone.channels, backbone.strides) == (encoder.channels, encoder.strides)
-    assert all(torch.equal(*pair) for pair in zip(backbone(images), encoder(images), strict=True))
+@pytest.mark.parametrize("build, padded", [(build_unet_padded, True), (build_unet_valid, False)])
+def test_a_recipe_builds_the_papers_network_on_the_backbone_unet(build, padded):
+    """With the same weights its logits are those of `UNet`."""
+    backbone, head = build(partial(create_backbone, "unet"), SegmentationOptions(backbone="unet"), num_classes=2)
+    network = UNet(3, 2, padded=padded)
+    weights = backbone.state_dict() if padded else backbone.backbone.state_dict()
+    network.encoder.load_state_dict(weights)
+    network.decoder.load_state_dict(head.state_dict())
+    images = torch.rand(1, 3, 16, 32)
+    (logits,) = segment(backbone.eval(), [head.eval()], images)
+    torch.testing.assert_close(logits, network.eval().forward_whole(images))
+
+
+def test_the_papers_decoder_stands_on_a_vgg_network_too():
+    make = partial(create_backbone, "vgg11_bn")
+    backbone, head = build_unet_padded(make, SegmentationOptions(backbone="vgg11_bn"), num_classes=2)
+    (logits,) = segment(backbone.eval(), [head.eval()], torch.rand(1, 3, 37, 70))
+    assert logits.shape == (1, 2, 37, 70)
+
+
+@pytest.mark.parametrize(
+    "build, options, reason",
+    [
+        (build_unet_padded, {"backbone": "resnet18", "head": "unet_padded"}, "that of resnet18 has stride 2"),
+        (build_unet_valid, {"backbone": "resnet18"}, "not on resnet18: take that backbone"),
+        (build_unet_valid, {"backbone": "unet", "auxiliary": 0.4}, "model.auxiliary: maps of unet_valid"),
+        (build_unet_valid, {"backbone": "unet", "output_stride": 8}, "model.output_stride is 8"),
+    ],
+)
+def test_what_the_papers_network_cannot_be_is_said(build, options, reason):
+    with pytest.raises(UsageError, match=reason):
+        build(partial(create_backbone, options["backbone"]), SegmentationOptions(**options), num_classes=2)
 
 
 def test_its_own_decoder_refuses_strides_that_do_not_double():
