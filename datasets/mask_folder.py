@@ -14,9 +14,10 @@ import numpy as np
 
 from ..core.errors import DataError, UsageError
 from ..core.images import ImageError, write_image
+from ..core.masks import write_mask
 from .findings import Findings
 from .listing import files_there
-from .masks import IGNORE, MASK_SUFFIXES, MAX_CLASSES, Legend, legend, read_mask, read_values, write_mask
+from .masks import IGNORE, MASK_SUFFIXES, MAX_CLASSES, Legend, legend, read_mask, read_values
 from .paired import Folders, PairedFiles, find_pairs
 
 _FOLDERS = Folders(

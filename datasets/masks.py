@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import BmpImagePlugin, GifImagePlugin, Image, PngImagePlugin, TiffImagePlugin
+from PIL import BmpImagePlugin, GifImagePlugin, PngImagePlugin, TiffImagePlugin
 
-from ..core.errors import DataError, MachineError
+from ..core.errors import DataError
 from ..core.image_headers import Fault, Header, cut, damaged, is_cut, read_header
 from ..core.images import MAX_PIXELS, ImageError, ImagePath, read_bytes
 
@@ -85,36 +85,6 @@ def read_values(path: ImagePath) -> np.ndarray:
     colour and lossy formats among them.
     """
     return _grey(path, _read_pixels(path)[0])
-
-
-def write_mask(path: ImagePath, mask: np.ndarray) -> None:
-    """Write class numbers (H, W), 0..255, as the indices of a PNG with VOC's palette, which viewers show in colour.
-
-    Raises MachineError where the file cannot be written.
-    """
-    picture = Image.fromarray(mask.astype(np.uint8))
-    picture.putpalette(voc_colors().tobytes())
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    try:
-        with open(path, "wb") as file:
-            file.write(buffer.getbuffer())
-    except OSError as error:
-        raise MachineError(f"'{os.fsdecode(path)}' cannot be written: {error.strerror}.") from error
-
-
-def voc_colors() -> np.ndarray:
-    """The colours of Pascal VOC's masks, uint8 (256, 3) RGB, no two alike; 255, the border, is (224, 224, 192).
-
-    The three lowest bits of a number are the highest of red, green and blue, the next three bits those below, and so on
-    (VOC2012 development kit, VOClabelcolormap.m).
-    """
-    numbers = np.arange(256)[:, None]
-    colors = np.zeros((256, 3), np.int64)
-    for level in range(3):
-        bits = numbers >> (3 * level + np.arange(3)) & 1
-        colors |= bits << (7 - level)
-    return colors.astype(np.uint8)
 
 
 def _unknown(path: ImagePath, values: np.ndarray, legend: Legend, colors: bool = False) -> DataError:

@@ -13,10 +13,11 @@ from typing import Any
 
 from ..core.errors import DataError
 from ..core.images import write_image
+from ..core.masks import voc_colors, write_mask
 from .files import images_below, require_folder, subfolders
 from .findings import Finding, Findings
 from .listing import files_there, leaves_root
-from .masks import IGNORE, MASK_SUFFIXES, MAX_CLASSES, Legend, legend, read_mask, voc_colors, write_mask
+from .masks import IGNORE, MASK_SUFFIXES, MAX_CLASSES, Legend, legend, read_mask
 from .paired import PairedFiles
 from .splits import part_of_own_split, random_split, require_own_split
 from .voc_layout import copy_list, stem

@@ -14,7 +14,7 @@ from foveal.core.images import ImageError
 from foveal.datasets import open_dataset
 from foveal.datasets.findings import Findings
 from foveal.datasets.mask_folder import write_split
-from foveal.datasets.masks import read_values, voc_colors, write_mask
+from foveal.datasets.masks import read_values
 from foveal.datasets.shapes import ShapesWorld
 
 
@@ -145,22 +145,6 @@ def test_an_exif_turn_is_refused(tmp_path):
     exif[274] = 6
     Image.new("L", (4, 2)).save(tmp_path / "mask.png", exif=exif)
     assert fault_of(tmp_path / "mask.png")[0] == "UNSUPPORTED"
-
-
-def test_the_palette_of_voc():
-    colors = voc_colors()
-    assert [tuple(colors[index]) for index in (0, 1, 2, 3, 4, 15, 20, 255)] == [
-        (0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128), (192, 128, 128), (0, 64, 128), (224, 224, 192),
-    ]  # fmt: skip
-    assert len(np.unique(colors, axis=0)) == 256
-
-
-def test_what_is_written_is_seen_in_colour_and_read_as_numbers(tmp_path):
-    mask = np.arange(256).reshape(8, 32)
-    write_mask(tmp_path / "mask.png", mask)
-    assert (read_values(tmp_path / "mask.png") == mask).all()
-    with Image.open(tmp_path / "mask.png") as picture:
-        assert (np.asarray(picture.convert("RGB")) == voc_colors()[mask]).all()
 
 
 # --- what values stand for --------------------------------------------------------------------------------------------

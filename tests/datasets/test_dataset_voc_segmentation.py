@@ -8,9 +8,9 @@ from PIL import Image
 
 from foveal.core.errors import DataError, MissingSplit
 from foveal.core.images import ImageError
+from foveal.core.masks import voc_colors, write_mask
 from foveal.datasets import open_dataset, voc_segmentation
 from foveal.datasets.findings import Findings
-from foveal.datasets.masks import voc_colors, write_mask
 from foveal.datasets.shapes import ShapesWorld
 from foveal.datasets.voc_segmentation import CLASS_NAMES, write_split
 
