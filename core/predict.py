@@ -1,7 +1,7 @@
 """A trained task over many files: read and prepare in workers, predict in batches, write as results come.
 
-Images go first, then videos, one after another. With the task's option `tile`, an image or frame is predicted in parts,
-which are prepared batch by batch and joined when the last is there. A file that cannot be read is noted and passed
+Images go first, then videos, one after another. Where the task has a tiling, an image or frame is predicted in parts,
+which are prepared batch by batch and joined as they come. A file that cannot be read is noted and passed
 over; it never stops the run, and never changes what is said about another file.
 """
 
@@ -21,7 +21,7 @@ from .errors import MachineError
 from .images import ImageError, read_image, read_size
 from .inputs import Input, is_video
 from .task import Task
-from .tiles import Tile, cut_tiles
+from .tiles import Joiner, Tile, Tiling
 from .transforms import Transform
 from .types import Batch, Prediction
 from .videos import read_frames, read_header
@@ -96,7 +96,9 @@ class _Run:
         self._running = running
         self._names = names
         self._bar = bar
-        self._parts: list[tuple[_Part, Prediction]] = []  # of the image or frame that is not complete yet
+        self._tiled = task.tiling() is not None
+        self._joiner: Joiner | None = None  # of the image or frame that is not complete yet
+        self._next: tuple[str, int | None, int] = ("", None, 0)  # its path, frame, and the number of the part it needs
         self._failed = ""  # the file that failed last: its other parts fail too, and it is one failure
 
     def over(self, loader: DataLoader, title: str, total: int | None) -> None:
@@ -129,15 +131,20 @@ class _Run:
 
     def _joined(self, part: "_Part", prediction: Prediction) -> Prediction | None:
         """The prediction of the whole image or frame, once its last part is there."""
-        if part.count == 1:
+        if not self._tiled:
             return prediction
+        place = (prediction["path"], part.frame)
         if part.number == 0:
-            self._parts.clear()
-        self._parts.append((part, prediction))
-        if part.number < part.count - 1 or len(self._parts) < part.count:  # not there yet, or a part has failed
+            self._joiner = self._task.joiner(part.size)
+        elif self._next != (*place, part.number):  # a part before this one has failed
             return None
-        offsets = [(each.tile.top, each.tile.left) for each, _ in self._parts]
-        return self._task.join_tiles([each for _, each in self._parts], offsets, part.size)
+        assert self._joiner is not None
+        self._joiner.add(prediction, part.tile)
+        self._next = (*place, part.number + 1)
+        if part.number < part.count - 1:
+            return None
+        joiner, self._joiner = self._joiner, None
+        return joiner.result()
 
     def _fail(self, failure: ImageError) -> None:
         if failure.path != self._failed:
@@ -156,18 +163,17 @@ class _Part(NamedTuple):
 
 
 def _image_loader(images: Sequence[Input], task: Task, running: Running) -> DataLoader:
-    options, transform = task.prediction_options, task.transform("none")
-    if options.tile is None:
+    tiling, transform = task.tiling(), task.transform("none")
+    if tiling is None:
         return _loader(_Files(images, transform), running, len(images) // running.batch_size)
     paths = [image.path for image in images]
-    batches = _TileBatches(paths, options.tile, options.overlap, running.batch_size)
+    batches = _TileBatches(paths, tiling, running.batch_size)
     return _loader(_Tiles(paths, transform), running, len(images), batches)
 
 
 def _frame_loader(path: str, task: Task, running: Running) -> DataLoader:
     # One process at most: a video is decoded from its beginning to its end.
-    options, transform = task.prediction_options, task.transform("none")
-    return _loader(_Frames(path, transform, running.every, (options.tile, options.overlap)), running, 1)
+    return _loader(_Frames(path, task.transform("none"), running.every, task.tiling()), running, 1)
 
 
 def _loader(dataset: Any, running: Running, most_workers: int, batches: "_TileBatches | None" = None) -> DataLoader:
@@ -204,16 +210,16 @@ class _Files:
 class _TileBatches:
     """Batches of (number of the path, part), made when they are asked for: a size is read from its file's head then."""
 
-    def __init__(self, paths: Sequence[str], side: int, overlap: float, batch_size: int) -> None:
+    def __init__(self, paths: Sequence[str], tiling: Tiling, batch_size: int) -> None:
         self._paths = paths
-        self._tiles = (side, overlap)
+        self._tiling = tiling
         self._batch_size = batch_size
 
     def __iter__(self) -> Iterator[list[tuple[int, _Part | None]]]:
         batch: list[tuple[int, _Part | None]] = []
         for index, path in enumerate(self._paths):
             try:
-                parts: Iterable[_Part | None] = _parts(read_size(path), *self._tiles)
+                parts: Iterable[_Part | None] = _parts(read_size(path), self._tiling)
             except ImageError:
                 parts = [None]  # whoever opens it will say why
             for part in parts:
@@ -254,17 +260,17 @@ class _Tiles:
 class _Frames(IterableDataset):
     """Frames of a video, or their parts, as samples; at last an error if the video is damaged."""
 
-    def __init__(self, path: str, transform: Transform, every: int, tiles: tuple[int | None, float]) -> None:
+    def __init__(self, path: str, transform: Transform, every: int, tiling: Tiling | None) -> None:
         self._path = path
         self._transform = transform
         self._every = every
-        self._tiles = tiles
+        self._tiling = tiling
 
     def __iter__(self) -> Iterator[dict[str, Any] | ImageError]:
-        side, overlap = self._tiles
+        tiling = self._tiling
         try:
             for number, image in read_frames(self._path, self._every):
-                parts = [_whole(image)] if side is None else _parts(image.shape[:2], side, overlap)
+                parts = [_whole(image)] if tiling is None else _parts(image.shape[:2], tiling)
                 for part in parts:
                     yield _prepared(self._path, image, part._replace(frame=number), self._transform)
         except ImageError as error:
@@ -276,8 +282,8 @@ def _whole(image: np.ndarray) -> _Part:
     return _Part(Tile(0, 0, height, width), number=0, count=1, size=(height, width))
 
 
-def _parts(size: tuple[int, int], side: int, overlap: float) -> list[_Part]:
-    tiles = cut_tiles(size, side, overlap)
+def _parts(size: tuple[int, int], tiling: Tiling) -> list[_Part]:
+    tiles = tiling.tiles(size)
     return [_Part(tile, number, len(tiles), size) for number, tile in enumerate(tiles)]
 
 

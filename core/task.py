@@ -13,9 +13,11 @@ import torchvision
 from torch import nn
 
 from .checkpoint import FORMAT
+from .data import Dataset
 from .errors import DataWarning, FovealError, ModelFileError, NumericalError
 from .optim import build_optimizer, build_schedule
 from .options import OptimizerOptions, PredictionOptions, ScheduleOptions
+from .tiles import Joiner, Tiling
 from .transforms import Transform
 from .types import Batch, Prediction, Preprocessing
 
@@ -77,9 +79,11 @@ class Task(pl.LightningModule):
         *,
         class_names: Sequence[str],
         preprocessing: Preprocessing,
-        class_counts: Sequence[int] | None = None,
+        training: Dataset | None = None,
     ) -> "Task":
-        """The task of a recipe's `model` section and of what its data set says; `class_counts` is for training."""
+        """The task of a recipe's `model` section and of what its data set says; `training` is the training split, for
+        what may have to be counted in it.
+        """
         raise NotImplementedError
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
@@ -98,12 +102,12 @@ class Task(pl.LightningModule):
         """One prediction an image, on the CPU, in the pixels of the image file."""
         raise NotImplementedError
 
-    def join_tiles(
-        self, parts: Sequence[Prediction], offsets: Sequence[tuple[int, int]], size: tuple[int, int]
-    ) -> Prediction:
-        """One prediction for an image of `size` (H, W) from those of its tiles, whose left upper corners lie at
-        `offsets` (top, left); for a task that takes the option `tile`.
-        """
+    def tiling(self) -> Tiling | None:
+        """How images are cut into tiles that are predicted one by one; None where each is predicted as a whole."""
+        return None
+
+    def joiner(self, size: tuple[int, int]) -> Joiner:
+        """What makes one prediction for an image of `size` (H, W) of those of its tiles; for a task with a tiling."""
         raise NotImplementedError
 
     def draw(self, image: np.ndarray, prediction: Prediction) -> np.ndarray:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import torch
 import torch.nn.functional as F
 
+from ...core.tiles import Tile
 from ...core.types import Prediction
 from .suppression import Candidates, Suppression
 
@@ -57,6 +58,27 @@ def flip_boxes(boxes: torch.Tensor, width: float) -> torch.Tensor:
 def scale_boxes(boxes: torch.Tensor, before: tuple[int, int], after: tuple[int, int]) -> torch.Tensor:
     """Boxes (K, 4), xyxy, of an image of the size `before` (H, W) once it is resized to `after`."""
     return boxes * boxes.new_tensor([after[1] / before[1], after[0] / before[0]] * 2)
+
+
+class BoxJoiner:
+    """Collects what was found in the tiles of an image of `size` (H, W), a few numbers each, for `join_tiles`."""
+
+    def __init__(self, size: tuple[int, int], suppression: Suppression) -> None:
+        self._size = size
+        self._suppression = suppression
+        self._parts: list[Prediction] = []
+        self._offsets: list[tuple[int, int]] = []
+
+    def add(self, prediction: Prediction, tile: Tile) -> None:
+        """Take what was found in the next tile."""
+        self._parts.append(prediction)
+        self._offsets.append((tile.top, tile.left))
+
+    def result(self) -> Prediction:
+        """The boxes of the image; those of an image that is one tile as they are."""
+        if len(self._parts) == 1:
+            return self._parts[0]
+        return join_tiles(self._parts, self._offsets, self._size, suppression=self._suppression)
 
 
 def join_tiles(

@@ -12,18 +12,19 @@ from torch import nn
 from torchmetrics import MeanMetric
 from torchvision.models.detection.image_list import ImageList
 
-from ...core.data import DataOptions
+from ...core.data import DataOptions, Dataset
 from ...core.data import preprocessing as default_preprocessing
 from ...core.errors import UsageError
 from ...core.plots import plot_confusion, plot_precision_recall
 from ...core.task import Task
+from ...core.tiles import Tiling
 from ...core.transforms import Transform
 from ...core.types import Batch, Prediction, Preprocessing
 from ..build import Variation, build_backbone
 from .draw import draw_boxes
 from .head import DetectionHead, Target
 from .heads import HEADS
-from .merge import join_tiles, predict_augmented, scale_boxes
+from .merge import BoxJoiner, predict_augmented, scale_boxes
 from .metrics import DetectionMetrics
 from .mix import mixup, mosaic
 from .options import DetectionOptions
@@ -85,7 +86,7 @@ class DetectionTask(Task):
         *,
         class_names: Sequence[str],
         preprocessing: Preprocessing,
-        class_counts: Sequence[int] | None = None,
+        training: Dataset | None = None,
     ) -> "DetectionTask":
         """The task of a recipe: the constructor, as every task has it."""
         return cls(options, class_names=class_names, preprocessing=preprocessing)
@@ -165,11 +166,14 @@ class DetectionTask(Task):
             for path, size, candidates in zip(batch["path"], batch["size"], self._in_files(found, batch), strict=True)
         ]
 
-    def join_tiles(
-        self, parts: Sequence[Prediction], offsets: Sequence[tuple[int, int]], size: tuple[int, int]
-    ) -> Prediction:
-        """One prediction for an image from those of its tiles."""
-        return join_tiles(parts, offsets, size, suppression=self._suppression_of_predictions())
+    def tiling(self) -> Tiling | None:
+        """Tiles of the side that is asked for, and the whole image."""
+        wanted = self.prediction_options
+        return None if wanted.tile is None else Tiling(wanted.tile, wanted.overlap, whole=True)
+
+    def joiner(self, size: tuple[int, int]) -> BoxJoiner:
+        """What joins the boxes of an image's tiles."""
+        return BoxJoiner(size, self._suppression_of_predictions())
 
     def truth(self, sample: Mapping[str, Any]) -> Prediction:
         """The sample's boxes, with score 1."""

@@ -21,11 +21,12 @@ from foveal.cli.main import main
 from foveal.core.data import DataOptions, preprocessing
 from foveal.core.images import read_image, write_image
 from foveal.core.task import Task
+from foveal.core.tiles import Tiling
 from foveal.core.transforms import Transform, resize_steps
 from foveal.core.types import Batch, Prediction
 from foveal.core.videos import read_frames, read_header
 from foveal.tasks.detection.draw import draw_boxes
-from foveal.tasks.detection.merge import join_tiles, predict_augmented, scale_boxes
+from foveal.tasks.detection.merge import BoxJoiner, predict_augmented, scale_boxes
 from foveal.tasks.detection.suppression import Candidates, Suppression
 
 SIZE = 200  # of the detector's input
@@ -76,8 +77,12 @@ class Colours(Task):
     def suppression(self) -> Suppression:
         return replace(Suppression().with_prediction(self.prediction_options), most=1000)
 
-    def join_tiles(self, parts, offsets, size) -> Prediction:
-        return join_tiles(parts, offsets, size, suppression=self.suppression())
+    def tiling(self) -> Tiling | None:
+        wanted = self.prediction_options
+        return None if wanted.tile is None else Tiling(wanted.tile, wanted.overlap, whole=True)
+
+    def joiner(self, size) -> BoxJoiner:
+        return BoxJoiner(size, self.suppression())
 
     def draw(self, image: np.ndarray, prediction: Prediction) -> np.ndarray:
         return draw_boxes(image, prediction, NAMES)
@@ -281,6 +286,26 @@ def test_tiles_of_many_images_go_through_together(predict, colours, tmp_path, wo
     assert [Path(line["path"]).name for line in failures] == ["2.jpg", "3.png"]  # each once
     if workers == "0":
         assert colours.batches == [3, 2, 1]  # of batches of three parts: what could be read
+
+
+def test_an_image_whose_tile_fails_is_one_failure_and_takes_nothing_from_the_next(predict, monkeypatch, tmp_path):
+    class Fails(Transform):
+        def __call__(self, sample, seed):
+            if sample["image"][0, 0, 2] == 255:
+                raise cv2.error("no")
+            return super().__call__(sample, seed)
+
+    monkeypatch.setattr(Colours, "transform", lambda self, _: Fails(resize_steps(self.preprocessing)))
+    (tmp_path / "in").mkdir()
+    for number, left in enumerate((20, 120, 240)):
+        image = picture([(0, left, 20, left + 40, 50)], (60, 300))
+        image[0, 75] = [0, 0, 255 * (number == 1)]  # where the second tile begins
+        write_image(tmp_path / "in" / f"{number}.png", image)
+    assert predict(tmp_path / "in", "--tile", "150", "--batch-size", "2", "--max-bad", "1") == 0
+    found = [objects_of(line) for line in lines(tmp_path)]
+    np.testing.assert_allclose(found, [[(0, 20, 20, 60, 50)], [(0, 240, 20, 280, 50)]], atol=1)
+    (failure,) = lines(tmp_path, "failures.jsonl")
+    assert failure["path"].endswith("1.png") and failure["code"] == "UNSUPPORTED"
 
 
 @pytest.mark.slow

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torchvision.ops import box_iou
 
-from foveal.core.tiles import cut_tiles
+from foveal.core.tiles import Tile, Tiling
 from foveal.core.types import Prediction
-from foveal.tasks.detection.merge import flip_boxes, join, join_tiles, predict_augmented, scale_boxes
+from foveal.tasks.detection.merge import BoxJoiner, flip_boxes, join, join_tiles, predict_augmented, scale_boxes
 from foveal.tasks.detection.suppression import Candidates, Suppression
 
 SUPPRESSION = Suppression(score=0.05, iou=0.5, most=100)
@@ -148,6 +148,13 @@ def test_nothing_found_anywhere_is_nothing():
     assert whole["boxes"].shape == (0, 4) and whole["names"] == []
 
 
+def test_of_an_image_that_is_one_tile_all_stays_as_it_is():
+    only = part([[10, 10, 30, 30], [10, 10, 30, 31]], [0.9, 0.8])  # which soft suppression would weaken once more
+    joiner = BoxJoiner((100, 100), SUPPRESSION)
+    joiner.add(only, Tile(0, 0, 100, 100))
+    assert joiner.result() is only
+
+
 def test_more_may_stay_than_of_one_tile():
     boxes = [[x, y, x + 5, y + 5] for x in range(10, 80, 8) for y in range(10, 80, 8)]
     parts = [part(boxes, [0.5] * 81), part(boxes, [0.5] * 81)]
@@ -180,10 +187,13 @@ def test_objects_on_borders_of_tiles_are_found_once(seed):
     )
     truth = torch.cat((small, torch.tensor([[30, 780, 1200, 1490], [1230, 790, 2195, 1440]]))).float()
     labels = torch.from_numpy(rng.integers(0, 3, len(truth)))
-    tiles = cut_tiles(size, side, overlap)
-    parts = [look(truth, labels, tile.top, tile.left, (tile.height, tile.width)) for tile in tiles]
-    assert sum(len(each["boxes"]) for each in parts) > 1.5 * len(truth)
-    whole = join_tiles(parts, [(tile.top, tile.left) for tile in tiles], size, suppression=SUPPRESSION)
+    joiner, found = BoxJoiner(size, SUPPRESSION), 0
+    for tile in Tiling(side, overlap, whole=True).tiles(size):
+        seen = look(truth, labels, tile.top, tile.left, (tile.height, tile.width))
+        found += len(seen["boxes"])
+        joiner.add(seen, tile)
+    assert found > 1.5 * len(truth)
+    whole = joiner.result()
     assert len(whole["boxes"]) == len(truth)
     overlaps, nearest = box_iou(truth, whole["boxes"]).max(dim=1)
     assert overlaps.min() > 0.99 and whole["labels"][nearest].equal(labels)
