@@ -108,7 +108,7 @@ def _build_task(recipe: Recipe, data: "DataModule") -> "Task":
     task = task_class(recipe.task).build(
         recipe.model,
         class_names=data.class_names,
-        class_counts=data.class_counts,
+        training=data.dataset("train"),
         preprocessing=preprocessing(recipe.data),
     )
     task.recipe, task.fingerprints = recipe.as_dict(), data.fingerprints()

@@ -43,6 +43,10 @@ class Dataset(Protocol):
         """A Sample whose image is still uint8 (H, W, 3)."""
         ...
 
+    def truth(self, index: int) -> dict[str, Any]:
+        """What is known about an image, without reading it."""
+        ...
+
     def fingerprint(self) -> str:
         """A digest that is another one when an image is added, removed, renamed or labelled anew."""
         ...
@@ -76,11 +80,6 @@ class DataModule(pl.LightningDataModule):
     def class_names(self) -> list[str]:
         """Names of the classes, by class number."""
         return self.dataset("train").class_names
-
-    @property
-    def class_counts(self) -> list[int]:
-        """Training images of each class."""
-        return np.bincount(self.dataset("train").labels, minlength=len(self.class_names)).tolist()
 
     def fingerprints(self) -> dict[str, str]:
         """Digests of the images and labels of train and val: what tells a run's data from any other."""
@@ -147,7 +146,7 @@ def preprocessing(options: DataOptions) -> Preprocessing:
 # What fills the room beside an image that is smaller than the largest of its batch.
 _PADDING = {"image": 0, "mask": 255, "edges": 0, "depth": 0}
 _NUMBERS = ("label", "identity", "sequence", "frame")
-_TRUTH = ("boxes", "labels", "crowd", "difficult", "area")  # what a metric wants in pixels of the file
+_TRUTH = ("boxes", "labels", "crowd", "difficult", "area", "mask")  # what a metric wants in pixels of the file
 
 
 def collate(samples: Sequence[Mapping[str, Any]]) -> Batch:
@@ -207,8 +206,8 @@ class _Prepared:
     """A data set after its transform: what the loader's workers run.
 
     With `on_error` skip, an image that cannot be read is left out; with `replace`, the next one that can be takes its
-    place, so that batches keep their size. What was wrong goes along under `skipped`. With `keep_truth`, the objects go
-    along under `truth` as the data set has them: a small one may be lost when its image is made smaller.
+    place, so that batches keep their size. What was wrong goes along under `skipped`. With `keep_truth`, objects and
+    masks go along under `truth` as the data set has them: what is small may be lost when its image is made smaller.
     """
 
     def __init__(
@@ -245,7 +244,7 @@ class _Prepared:
                 continue
             changed = self.transform(sample, sample_seed(self.seed, epoch, index))
             prepared = {**{key: _tensor(key, value) for key, value in changed.items()}, "skipped": skipped}
-            if self._keep_truth and "boxes" in sample:
+            if self._keep_truth and ("boxes" in sample or "mask" in sample):
                 prepared["truth"] = {key: torch.from_numpy(sample[key]) for key in _TRUTH if key in sample}
             return prepared
         if self._tries > 1:

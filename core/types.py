@@ -44,7 +44,7 @@ class Batch(TypedDict):
     labels: NotRequired[list[torch.Tensor]]  # N of (K,)
     crowd: NotRequired[list[torch.Tensor]]  # N of (K,)
     difficult: NotRequired[list[torch.Tensor]]  # N of (K,)
-    truth: NotRequired[list[dict[str, torch.Tensor]]]  # in evaluation: boxes and what goes with them, as in the file
+    truth: NotRequired[list[dict[str, torch.Tensor]]]  # in evaluation: boxes, all of theirs, masks, as in the file
     skipped: NotRequired[list[str]]  # what was wrong with images that could not be read, under data.on_error skip
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 TASKS = {
     "classification": "one class for the whole image",
     "detection": "a box and a class for each object",
+    "segmentation": "a class for each pixel",
 }
 
 

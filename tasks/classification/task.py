@@ -10,7 +10,7 @@ from torchvision.transforms import v2
 
 from ...backbones import Backbone
 from ...backbones.weights import read_linear_classifier
-from ...core.data import DataOptions
+from ...core.data import DataOptions, Dataset
 from ...core.data import preprocessing as default_preprocessing
 from ...core.errors import UsageError
 from ...core.plots import draw_caption, plot_confusion
@@ -75,10 +75,11 @@ class ClassificationTask(Task):
         *,
         class_names: Sequence[str],
         preprocessing: Preprocessing,
-        class_counts: Sequence[int] | None = None,
+        training: Dataset | None = None,
     ) -> "ClassificationTask":
-        """The task of a recipe: the constructor, as every task has it."""
-        return cls(options, class_names=class_names, preprocessing=preprocessing, class_counts=class_counts)
+        """The task of a recipe; the images of each class are counted in `training`."""
+        counts = None if training is None else np.bincount(training.labels, minlength=len(class_names)).tolist()
+        return cls(options, class_names=class_names, preprocessing=preprocessing, class_counts=counts)
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Cross-entropy, smoothed and weighted as the options say; in training that of auxiliary classifiers too."""

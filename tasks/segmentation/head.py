@@ -32,9 +32,14 @@ class SegmentationHead(nn.Module, ABC):
         resolution.
         """
 
+    def supervised(self, features: list[torch.Tensor]) -> list[torch.Tensor]:
+        """All logits that a training may have a loss on: those of `forward` first, and no others by default."""
+        return [self(features)]
+
 
 def segment(backbone: nn.Module, heads: Sequence[SegmentationHead], images: torch.Tensor) -> list[torch.Tensor]:
-    """Logits (N, num_classes, H, W) of each of `heads`, of the same maps, for normalised images, float (N, C, H, W).
+    """Logits (N, num_classes, H, W) of each of `heads`, of the same maps, for normalised images, float (N, C, H, W); of
+    a head in training mode all that may have a loss, one behind another.
 
     The images are padded with 0, their mean colour, to multiples of the divisors; the logits are upsampled bilinear to
     the padded size, and what was padded is cut off.
@@ -43,7 +48,8 @@ def segment(backbone: nn.Module, heads: Sequence[SegmentationHead], images: torc
     divisor = max(head.divisor for head in heads)  # powers of two
     padded = F.pad(images, (0, -width % divisor, 0, -height % divisor))
     features = backbone(padded)
-    return [_upsample(head(features), padded.shape[2:])[:, :, :height, :width] for head in heads]
+    found = [logits for head in heads for logits in (head.supervised(features) if head.training else [head(features)])]
+    return [_upsample(logits, padded.shape[2:])[:, :, :height, :width] for logits in found]
 
 
 def _upsample(logits: torch.Tensor, size: Sequence[int]) -> torch.Tensor:

@@ -59,6 +59,10 @@ class UNetPlusPlusHead(SegmentationHead):
         """
         return self.levels(features)[-1]
 
+    def supervised(self, features: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Those of all levels, the last first."""
+        return self.levels(features)[::-1]
+
     def levels(self, features: list[torch.Tensor]) -> list[torch.Tensor]:
         """The logits of level 1 to `depth`, each (N, `num_classes`, h, w), for deep supervision (section 3.2).
 
