@@ -46,7 +46,7 @@ def _add_arguments(parser: CommandParser) -> None:
     )
     add("--out", type=Path, default=Path("predictions"), metavar="DIR", help="folder for the results")
     add("--draw", action="store_true", help="also write each image or video with its results to OUT/pictures")
-    add("--formats", type=_names, default=(), metavar="LIST", help="of boxes: coco,yolo,crops, or some of them")
+    add("--formats", type=_names, default=(), metavar="LIST", help="of boxes: coco,yolo,crops, or some; of masks: coco")
     add("--save-crops", action="store_true", help="also cut each box out of its image: OUT/crops/CLASS")
     add("--crop-margin", type=float, default=0.0, metavar="SHARE", help="of its sides, around each crop (default: 0)")
     add("--every", type=int, default=1, metavar="N", help="of videos each N-th frame (default: 1)")
@@ -114,8 +114,8 @@ def _option(name: str) -> str:
 
 def _predict(given: Any) -> int:
     inputs = find_images(given.paths, IMAGE_SUFFIXES, leave_out=given.out)
-    from ..core.box_formats import BoxFiles
     from ..core.fit import quiet
+    from ..core.formats import Formats
     from ..core.predict import Running, find_device, predict_files
     from ..core.writers import FolderWriter
     from ..tasks import load
@@ -131,12 +131,11 @@ def _predict(given: Any) -> int:
         precision=given.precision,
         every=given.every,
     )
-    formats = (*given.formats, *(["crops"] if given.save_crops else []))
-    boxes = BoxFiles(formats, task.class_names, given.crop_margin)
+    formats = Formats(_formats(given, task), task.class_names, given.crop_margin)
     draw = task.draw if given.draw else None
     began = time.perf_counter()
     with FolderWriter(
-        given.out, inputs=inputs, every=given.every, draw=draw, boxes=boxes, overwrite=given.overwrite
+        given.out, inputs=inputs, every=given.every, draw=draw, formats=formats, overwrite=given.overwrite
     ) as writer:
         print(f"{_counted(inputs)} to predict; results in {given.out}", flush=True)
         predict_files(task, inputs, writer, running)
@@ -163,6 +162,19 @@ def _task_options(given: Any, task: "Task") -> PredictionOptions:
             taken = ", ".join(_option(other) for other in task.PREDICTION_OPTIONS) or "none of these options"
             raise UsageError(f"{_option(name)} means nothing to {task.name}; it takes {taken}.")
     return PredictionOptions(**wanted)
+
+
+def _formats(given: Any, task: "Task") -> tuple[str, ...]:
+    """The formats that were asked for; raises UsageError for one that can't hold what the task finds."""
+    from ..core.writers import FORMATS
+
+    names = (*given.formats, *(["crops"] if given.save_crops else []))
+    for name in names:
+        if name in FORMATS and name not in task.FORMATS:
+            option = f"--formats {name}" if name in given.formats else "--save-crops"
+            rest = f"it takes --formats {','.join(task.FORMATS)}" if task.FORMATS else "leave it out"
+            raise UsageError(f"{option} is of {FORMATS[name].subject()}, and {task.name} finds none; {rest}.")
+    return names
 
 
 def _trained_batch_size(task: "Task") -> int | None:

@@ -37,6 +37,7 @@ class Task(pl.LightningModule):
     OPTIONS: ClassVar[type]
     HEADLINE: ClassVar[tuple[str, ...]] = ()  # of many metrics those to be printed after each epoch; none for all
     PREDICTION_OPTIONS: ClassVar[tuple[str, ...]] = ()  # the fields of PredictionOptions that `predict` goes by
+    FORMATS: ClassVar[tuple[str, ...]] = ()  # of `writers.FORMATS`, those that can hold its predictions
 
     luma: torch.Tensor
     mean: torch.Tensor

@@ -1,12 +1,14 @@
-"""From predictions to files: the only code, with `core/box_formats.py`, that knows how results are stored.
+"""From predictions to files: the only code, with the formats beside it, that knows how results are stored.
 
-`predictions.jsonl` holds one line an image or frame, `predictions.csv` one row an image, or one a box where the task
-finds boxes, `failures.jsonl` one line for each file that could not be read. On request: `pictures/` mirrors the input
-with a drawn picture for each image and a drawn video for each video, and files in the formats of others.
+`predictions.jsonl` holds one line an image or frame; `predictions.csv` one row an image, or one a box or a class of a
+mask where the task finds such; `failures.jsonl` one line for each file that could not be read. What is said pixel by
+pixel has files of its own, in `masks/` and `probabilities/`. On request: `pictures/` mirrors the input with a drawn
+picture for each image and a drawn video for each video, and files in the formats of others.
 """
 
 import csv
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -17,17 +19,25 @@ from typing import Any
 import numpy as np
 import torch
 
-from .box_formats import FORMATS, BoxFiles, BoxFormat, Item, short_name
+from .box_formats import Crops, Yolo
+from .coco_results import Coco
 from .errors import UsageError, unknown
 from .folders import make_folder
+from .formats import Format, Formats, Item, short_name
 from .images import ImageError, write_image
 from .inputs import Input, is_video
+from .mask_formats import Masks, PixelFiles, Probabilities
 from .types import Prediction
 from .videos import VideoFile, read_header
 
 Draw = Callable[[np.ndarray, Prediction], np.ndarray]
 
+FORMATS: Mapping[str, type[Format]] = {"coco": Coco, "yolo": Yolo, "crops": Crops}
+
 _LINES = ("predictions.jsonl", "predictions.csv", "failures.jsonl")
+_PIXELS: tuple[type[PixelFiles], ...] = (Masks, Probabilities)
+# What a run may leave beside its lines.
+_NAMES = ("pictures", *(kind.FOLDER for kind in _PIXELS), *(name for kind in FORMATS.values() for name in kind.NAMES))
 
 
 class FolderWriter:
@@ -35,7 +45,8 @@ class FolderWriter:
 
     `inputs` are the files to be predicted, and of their videos each `every`-th frame. `draw` makes the picture of a
     prediction, or is None for no pictures. Raises UsageError where the folder holds results already and `overwrite` is
-    False, or a format of `boxes` is unknown; MachineError where the folder cannot be written.
+    False, or something that is not ours in the place of results, or a format is unknown; MachineError where the folder
+    cannot be written.
     """
 
     def __init__(
@@ -45,7 +56,7 @@ class FolderWriter:
         inputs: Sequence[Input] = (),
         every: int = 1,
         draw: Draw | None = None,
-        boxes: BoxFiles | None = None,
+        formats: Formats | None = None,
         overwrite: bool = False,
     ) -> None:
         self.folder = folder
@@ -53,34 +64,34 @@ class FolderWriter:
         self.written = 0
         self._frames = any(is_video(image.path) for image in inputs)
         self._csv: Any = None
-        boxes = boxes or BoxFiles()
-        for name in boxes.formats:
+        formats = formats or Formats()
+        for name in formats.names:
             if name not in FORMATS:
                 raise unknown("format of results", name, FORMATS, "Give --formats some of them, with commas between.")
-        if (folder / "predictions.jsonl").exists() and not overwrite:
-            raise UsageError(f"{folder}: results are already there; give another --out, or --overwrite them.")
-        make_folder(folder)
-        _remove_results(folder)
-        self._pictures = _Pictures(folder / "pictures", draw, every) if draw is not None else None
-        self._formats: list[BoxFormat] = [FORMATS[name](folder, boxes, inputs) for name in dict.fromkeys(boxes.formats)]
+        _clear(folder, overwrite)
         self._files: dict[str, Any] = {
             name: (folder / name).open("w", encoding="utf-8", errors="surrogateescape", newline="") for name in _LINES
         }
+        self._pictures = _Pictures(folder / "pictures", draw, every) if draw is not None else None
+        self._pixels = [kind(folder) for kind in _PIXELS]
+        self._formats = {name: FORMATS[name](folder, formats, inputs) for name in dict.fromkeys(formats.names)}
 
     def write(self, prediction: Prediction, name: str) -> None:
         """Add a prediction; its picture is called `name`, a path below the folder that was searched, and `.jpg`.
 
-        Raises UsageError where a format needs boxes and there are none.
+        Raises UsageError where a format wants what the prediction does not have.
         """
-        if self._formats and "boxes" not in prediction:
-            raise UsageError("--formats and --save-crops write boxes, and this checkpoint's task finds none.")
-        self._line("predictions.jsonl", _plain(prediction))
+        for wanted, each in self._formats.items():
+            if not any(key in prediction for key in each.OF):
+                raise UsageError(f"The format {wanted} is of {each.subject()}, and this task finds none; leave it out.")
+        item = Item(prediction, name)
+        paths = {each.KEY: each.write(item) for each in self._pixels if each.KEY in prediction}
+        self._line("predictions.jsonl", {key: paths.get(key) or _plain(key, prediction[key]) for key in prediction})
         if self._csv is None:
             self._csv = csv.writer(self._files["predictions.csv"])
             self._csv.writerow(_csv_header(prediction, self._frames))
         self._csv.writerows(_csv_rows(prediction, self._frames))
-        item = Item(prediction, name)
-        for each in self._formats:
+        for each in self._formats.values():
             with suppress(ImageError):  # gone since it was predicted: its results stand, without crops
                 each.write(item)
         if self._pictures is not None:
@@ -95,7 +106,7 @@ class FolderWriter:
 
     def flush(self) -> None:
         """Hand everything so far to the operating system."""
-        for file in (*self._files.values(), *self._formats):
+        for file in (*self._files.values(), *self._formats.values()):
             file.flush()
 
     def __enter__(self) -> "FolderWriter":
@@ -104,7 +115,7 @@ class FolderWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for file in (*self._files.values(), *self._formats, *([self._pictures] if self._pictures else [])):
+        for file in (*self._files.values(), *self._formats.values(), *([self._pictures] if self._pictures else [])):
             file.close()
 
     def _line(self, file: str, values: Mapping[str, Any]) -> None:
@@ -147,22 +158,25 @@ class _Pictures:
             self._video = None
 
 
-def _remove_results(folder: Path) -> None:
-    """What an earlier run left, and this one may not write: it must not be taken for this one's."""
-    shutil.rmtree(folder / "pictures", ignore_errors=True)
-    for kind in FORMATS.values():
-        for name in kind.NAMES:
-            if (folder / name).is_dir():
-                shutil.rmtree(folder / name, ignore_errors=True)
-            else:
-                (folder / name).unlink(missing_ok=True)
+def _clear(folder: Path, overwrite: bool) -> None:
+    """Make the folder, without what an earlier run left and this one may not write: it must not be taken for this
+    one's.
+    """
+    ours = (folder / "predictions.jsonl").exists()
+    if ours and not overwrite:
+        raise UsageError(f"{folder}: results are already there; give another --out, or --overwrite them.")
+    there = [folder / name for name in _NAMES if os.path.lexists(folder / name)]
+    if there and not ours:  # a data set has masks/ too
+        raise UsageError(f"{there[0]} is there already, and no predictions.jsonl beside it: give another --out.")
+    make_folder(folder)
+    for path in there:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
-def _plain(prediction: Prediction) -> dict[str, Any]:
-    return {key: _value(key, value) for key, value in prediction.items()}
-
-
-def _value(key: str, value: Any) -> Any:
+def _plain(key: str, value: Any) -> Any:
     if key == "boxes":
         return [[round(number, 2) for number in box] for box in value.tolist()]  # hundredths of a pixel
     if isinstance(value, torch.Tensor):
@@ -174,16 +188,24 @@ def _csv_header(prediction: Prediction, frames: bool) -> list[str]:
     first = ["path", *(["frame"] if frames else []), "height", "width"]
     if "boxes" in prediction:
         return [*first, "name", "score", "x1", "y1", "x2", "y2"]
+    if "mask" in prediction:
+        return [*first, "name", "score", "pixels", "share"]
     ranks = range(1, len(prediction["names"]) + 1)
     return [*first, *(f"{what}_{rank}" for rank in ranks for what in ("name", "score"))]
 
 
 def _csv_rows(prediction: Prediction, frames: bool) -> list[list[Any]]:
-    first = [prediction["path"], *([prediction.get("frame", "")] if frames else []), *prediction["size"]]
+    height, width = prediction["size"]
+    first = [prediction["path"], *([prediction.get("frame", "")] if frames else []), height, width]
     pairs = [
         (name, f"{score:.6f}") for name, score in zip(prediction["names"], prediction["scores"].tolist(), strict=True)
     ]
     if "boxes" in prediction:
         boxes = prediction["boxes"].tolist()
         return [[*first, *pair, *(f"{number:.2f}" for number in box)] for pair, box in zip(pairs, boxes, strict=True)]
+    if "mask" in prediction:
+        counts = prediction["pixels"].tolist()
+        return [
+            [*first, *pair, count, f"{count / (height * width):.6f}"] for pair, count in zip(pairs, counts, strict=True)
+        ]
     return [[*first, *(value for pair in pairs for value in pair)]]

@@ -46,6 +46,7 @@ class DetectionTask(Task):
     OPTIONS = DetectionOptions
     HEADLINE = ("loss", "ap", "ap50")
     PREDICTION_OPTIONS = ("score", "nms_iou", "nms", "class_agnostic", "flip", "scales", "tile", "overlap")
+    FORMATS = ("coco", "yolo", "crops")
 
     head: DetectionHead
     options: DetectionOptions

@@ -51,6 +51,7 @@ class SegmentationTask(Task):
     OPTIONS = SegmentationOptions
     HEADLINE = ("loss", "miou", "pixel_accuracy")
     PREDICTION_OPTIONS = ("flip", "scales", "tile", "overlap", "crf", "probabilities")
+    FORMATS = ("coco",)
 
     head: SegmentationHead
     options: SegmentationOptions

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from foveal.core.box_formats import BoxFiles
 from foveal.core.errors import UsageError
+from foveal.core.formats import Formats
 from foveal.core.images import read_image, write_image
 from foveal.core.inputs import Input
 from foveal.core.types import Prediction
@@ -38,8 +38,8 @@ def nothing(path: str) -> Prediction:
 def write(folder: Path, predictions: dict[str, Prediction], *formats: str, margin: float = 0.0, **options) -> Path:
     """The predictions, by name, in a new folder of results."""
     inputs = [Input(prediction["path"], name) for name, prediction in predictions.items()]
-    boxes = BoxFiles(formats, NAMES, margin)
-    with FolderWriter(folder / "out", inputs=inputs, boxes=boxes, **options) as writer:
+    wanted = Formats(formats, NAMES, margin)
+    with FolderWriter(folder / "out", inputs=inputs, formats=wanted, **options) as writer:
         for name, prediction in predictions.items():
             writer.write(prediction, name)
     return folder / "out"
@@ -131,7 +131,7 @@ def test_numbers_of_images_are_those_in_names_like_cocos(tmp_path, names, number
 
 
 def test_coco_is_whole_after_every_flush(tmp_path):
-    with FolderWriter(tmp_path / "out", boxes=BoxFiles(("coco",), NAMES)) as writer:
+    with FolderWriter(tmp_path / "out", formats=Formats(("coco",), NAMES)) as writer:
         for count in range(4):
             writer.flush()
             assert len(json.loads((tmp_path / "out/coco_results.json").read_text())) == 2 * count
@@ -182,7 +182,7 @@ def test_names_of_classes_become_safe_folders(tmp_path):
     names = ["../up", "a/b", "a:b", "CON.", "", "Cat", "cat", "n\nl"]
     predicted = found(image(tmp_path, "a.png"), [(0, 0, 9, 9)] * 8, [0] * 8, [0.5] * 8)
     predicted["labels"], predicted["names"] = torch.arange(8), names
-    with FolderWriter(tmp_path / "out", boxes=BoxFiles(("crops",), names)) as writer:
+    with FolderWriter(tmp_path / "out", formats=Formats(("crops",), names)) as writer:
         writer.write(predicted, "a.png")
     folders = sorted(path.name for path in (tmp_path / "out" / "crops").iterdir())
     assert folders == sorted(["_up", "a_b", "a_b_2", "CON", "_", "Cat", "cat_6", "n_l"])
@@ -213,7 +213,7 @@ def test_an_unknown_format_is_refused_with_the_nearest(tmp_path):
 def test_boxes_are_asked_for_where_there_are_none(tmp_path):
     predicted = found("a.jpg")
     del predicted["boxes"]
-    with pytest.raises(UsageError, match="--formats and --save-crops write boxes"):
+    with pytest.raises(UsageError, match="The format coco is of boxes or masks, and this task finds none"):
         write(tmp_path, {"a.jpg": predicted}, "coco")
 
 

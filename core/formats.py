@@ -1,0 +1,107 @@
+"""What the formats of results have in common: which are wanted, what a result is about, and where its files go."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain, count
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from .images import read_image
+from .inputs import Input
+from .types import Prediction
+from .videos import read_frame
+
+
+@dataclass(frozen=True)
+class Formats:
+    """Which formats are wanted beside lines and tables, as in `writers.FORMATS`; the names of all classes; and what a
+    crop shows around its box, as a share of the box's sides.
+    """
+
+    names: Sequence[str] = ()
+    class_names: Sequence[str] = ()
+    crop_margin: float = 0.0
+
+
+class Item:
+    """A prediction, the name that results about it take, and its picture."""
+
+    def __init__(self, prediction: Prediction, name: str) -> None:
+        self.prediction = prediction
+        self.name = name
+
+    @cached_property
+    def image(self) -> np.ndarray:
+        """The image or frame, uint8 (H, W, 3), RGB, read when it is first wanted; raises ImageError."""
+        path, frame = self.prediction["path"], self.prediction.get("frame")
+        return read_image(path) if frame is None else read_frame(path, frame)
+
+    @property
+    def stem(self) -> str:
+        """The name without its suffix; that of a frame with its number behind it, clip_000012."""
+        return self._numbered(os.path.splitext(self.name)[0])
+
+    @property
+    def whole(self) -> str:
+        """The name with its suffix, clip.mp4_000012: a.jpg and a.png do not get into each other's way."""
+        return self._numbered(self.name)
+
+    def _numbered(self, name: str) -> str:
+        frame = self.prediction.get("frame")
+        return name if frame is None else f"{name}_{frame:06d}"
+
+
+class Format:
+    """Writes predictions below `folder`; `NAMES` are the files and folders that it makes there, `OF` the keys of a
+    prediction any of which it can write.
+    """
+
+    NAMES: ClassVar[tuple[str, ...]]
+    OF: ClassVar[tuple[str, ...]]
+
+    def __init__(self, folder: Path, wanted: Formats, inputs: Sequence[Input]) -> None:
+        self.folder = folder
+        self.class_names = list(wanted.class_names)
+
+    @classmethod
+    def subject(cls) -> str:
+        """What it writes, for people: "boxes or masks"."""
+        return " or ".join({"mask": "masks"}.get(key, key) for key in cls.OF)
+
+    def write(self, item: Item) -> None:
+        """Add what was found in one image or frame; raises MachineError where that cannot be written."""
+        raise NotImplementedError
+
+    def flush(self) -> None:
+        """Hand everything so far to the operating system."""
+
+    def close(self) -> None:
+        """Finish."""
+
+
+def short_name(name: str) -> str:
+    """`name`, a path, with a last part that a file system takes: of more than 255 bytes, its beginning and a hash."""
+    folder, file = os.path.split(name)
+    data = os.fsencode(file)
+    if len(data) <= 255:
+        return name
+    ending = os.path.splitext(file)[1]
+    return os.path.join(
+        folder, os.fsdecode(data[:200]) + f"~{hashlib.blake2b(data, digest_size=8).hexdigest()}{ending}"
+    )
+
+
+def free_path(folder: Path, stems: Sequence[str], ending: str) -> Path:
+    """The first of `stems` below `folder`, with `ending`, that is not there yet, or else the last with a number behind
+    it. Its folder is made.
+    """
+    numbered = (f"{stems[-1]}~{number}" for number in count(2))
+    paths = (folder / short_name(f"{stem}{ending}") for stem in chain(stems, numbered))
+    target = next(path for path in paths if not path.exists())
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return target

@@ -1,0 +1,67 @@
+"""What a prediction says pixel by pixel, in files of its own beside the lines that name them."""
+
+import os
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from .errors import MachineError
+from .formats import Item, free_path
+from .masks import write_mask
+
+
+class PixelFiles:
+    """Writes one entry of predictions, `KEY`, to `FOLDER` below `folder`, a file an image or frame."""
+
+    KEY: ClassVar[str]
+    FOLDER: ClassVar[str]
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def write(self, item: Item) -> str:
+        """Write the entry, and return its file's path below the folder of results.
+
+        Raises MachineError where it cannot be written.
+        """
+        raise NotImplementedError
+
+    def _path(self, item: Item, ending: str) -> Path:
+        return free_path(self._folder / self.FOLDER, (item.whole,), ending)
+
+    def _below(self, path: Path) -> str:
+        return path.relative_to(self._folder).as_posix()
+
+
+class Masks(PixelFiles):
+    """`masks/` with a PNG of the file's size an image, a.jpg.png for a.jpg: its values are the class numbers, 255 where
+    nothing is known, and its palette shows them in colour.
+    """
+
+    KEY = "mask"
+    FOLDER = "masks"
+
+    def write(self, item: Item) -> str:
+        """Write the PNG."""
+        path = self._path(item, ".png")
+        write_mask(path, item.prediction["mask"].numpy())
+        return self._below(path)
+
+
+class Probabilities(PixelFiles):
+    """`probabilities/` with an array an image, a.jpg.npy for a.jpg: float16 (C, H, W), in the order of the classes."""
+
+    KEY = "probabilities"
+    FOLDER = "probabilities"
+
+    def write(self, item: Item) -> str:
+        """Write the array, from where it lies: one that is backed by a file is never in memory as a whole."""
+        path = self._path(item, ".npy")
+        try:
+            with path.open("wb") as file:
+                np.save(file, item.prediction["probabilities"].numpy())
+        except OSError as error:
+            # numpy's own says how many numbers of how many were written, and not why.
+            raise MachineError(f"'{os.fsdecode(path)}' cannot be written: {error.strerror or error}.") from error
+        return self._below(path)
