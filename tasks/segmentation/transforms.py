@@ -1,5 +1,7 @@
 """What is done to an image and its mask before a segmenter sees them."""
 
+from typing import Any
+
 from ...core.errors import unknown
 from ...core.transforms import A, RandomResizedCrop, Transform, resize_steps
 from ...core.types import Preprocessing
@@ -10,6 +12,26 @@ def transform(preprocessing: Preprocessing, augment: str = "none") -> Transform:
     if augment not in AUGMENTATIONS:
         raise unknown("augmentation", augment, AUGMENTATIONS, "Set data.augment to one of them.")
     return Transform(AUGMENTATIONS[augment](preprocessing))
+
+
+def tile_transform(preprocessing: Preprocessing, tile: int) -> Transform:
+    """The way from a tile of `tile` pixels a side to the network's input: by one scale, so that a smaller tile at the
+    border of an image becomes a smaller input.
+    """
+    size = preprocessing["size"]
+    return Transform([] if tile == size else [_Scale(size / tile)])
+
+
+class _Scale(A.LongestMaxSize):
+    """Resizes an image by a factor."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__(1, area_for_downscale="image")
+        self.scale = scale
+
+    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+        """The factor."""
+        return {"scale": self.scale}
 
 
 def _flip(preprocessing: Preprocessing) -> list[A.BasicTransform]:
