@@ -49,6 +49,7 @@ from .image_headers import (
 )
 
 MAX_PIXELS = 2**28  # 268 million, 0.8 GB as RGB: above the 200 million of today's largest phone cameras
+MAX_TILED_PIXELS = 2**30  # OpenCV's own limit, 3.2 GB as RGB: of an image that goes through a network in tiles
 _MAX_BYTES = 2**31 - 1  # OpenCV's limit
 
 ImagePath = str | bytes | os.PathLike
@@ -206,9 +207,19 @@ def _decode(data: bytes, kind: str, header: Header) -> np.ndarray | None:
         data += b"\n"  # OpenCV wants something behind the last number
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error:
+    except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:
+            raise Fault("TOO_LARGE", _no_memory(header)) from None
         return None
     return _stretched(pixels, header.maxval, plain=data[1:2] in b"123") if stretch and pixels is not None else pixels
+
+
+def _no_memory(header: Header) -> str:
+    needed = header.height * header.width * 3 / 1e9
+    return (
+        f"has {header.width} x {header.height} pixels, {needed:,.1f} GB, for which there is not enough memory; "
+        "make it smaller or cut it into tiles"
+    )
 
 
 def _stretched(pixels: np.ndarray, maxval: int, plain: bool) -> np.ndarray:

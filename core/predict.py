@@ -5,7 +5,7 @@ which are prepared batch by batch and joined as they come. A file that cannot be
 over; it never stops the run, and never changes what is said about another file.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from .bars import progress_bar
 from .data import collate, limit_threads, number_of_workers, to_tensor
 from .errors import MachineError
-from .images import ImageError, read_image, read_size
+from .images import MAX_PIXELS, MAX_TILED_PIXELS, ImageError, read_image, read_size
 from .inputs import Input, is_video
 from .task import Task
 from .tiles import Joiner, Tile, Tiling
@@ -26,6 +26,8 @@ from .transforms import Transform
 from .types import Batch, Prediction
 from .videos import read_frames, read_header
 from .writers import FolderWriter
+
+_LARGE = 2**26  # pixels, 0.2 GB: more than each of several processes should hold
 
 
 @dataclass(frozen=True)
@@ -165,10 +167,12 @@ class _Part(NamedTuple):
 def _image_loader(images: Sequence[Input], task: Task, running: Running) -> DataLoader:
     tiling, transform = task.tiling(), task.transform("none")
     if tiling is None:
-        return _loader(_Files(images, transform), running, len(images) // running.batch_size)
+        files = _Files(images, transform, tiles_help="tile" in task.PREDICTION_OPTIONS)
+        return _loader(files, running, len(images) // running.batch_size)
     paths = [image.path for image in images]
-    batches = _TileBatches(paths, tiling, running.batch_size)
-    return _loader(_Tiles(paths, transform), running, len(images), batches)
+    workers = min(number_of_workers(running.num_workers), len(images))
+    batches = _TileBatches(paths, tiling, running.batch_size, workers)
+    return _loader(_Tiles(paths, transform), running, workers, batches)
 
 
 def _frame_loader(path: str, task: Task, running: Running) -> DataLoader:
@@ -189,11 +193,12 @@ def _loader(dataset: Any, running: Running, most_workers: int, batches: "_TileBa
 
 
 class _Files:
-    """Image files as samples; one that cannot be read comes as its error."""
+    """Image files as samples; one that cannot be read comes as its error, which says so where tiles would help."""
 
-    def __init__(self, inputs: Sequence[Input], transform: Transform) -> None:
+    def __init__(self, inputs: Sequence[Input], transform: Transform, *, tiles_help: bool) -> None:
         self.inputs = inputs
         self.transform = transform
+        self.tiles_help = tiles_help
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -203,32 +208,66 @@ class _Files:
         try:
             image = read_image(path)
         except ImageError as error:
+            if self.tiles_help and error.code == "TOO_LARGE" and _fits_in_tiles(path):
+                return ImageError(path, error.code, f"{error.reason}, as --tile does")
             return error
         return _prepared(path, image, _whole(image), self.transform)
 
 
-class _TileBatches:
-    """Batches of (number of the path, part), made when they are asked for: a size is read from its file's head then."""
+def _fits_in_tiles(path: str) -> bool:
+    try:
+        height, width = read_size(path)
+    except ImageError:
+        return False
+    return MAX_PIXELS < height * width <= MAX_TILED_PIXELS
 
-    def __init__(self, paths: Sequence[str], tiling: Tiling, batch_size: int) -> None:
+
+class _TileBatches:
+    """Batches of (number of the path, part), made when they are asked for: a size is read from its file's head then.
+
+    Of `workers` processes, which get batches in turn, each holds the images that its parts are of. Of a large image the
+    first gets all, and the others an empty batch each.
+    """
+
+    def __init__(self, paths: Sequence[str], tiling: Tiling, batch_size: int, workers: int) -> None:
         self._paths = paths
         self._tiling = tiling
         self._batch_size = batch_size
+        self._workers = max(1, workers)
 
     def __iter__(self) -> Iterator[list[tuple[int, _Part | None]]]:
+        given = 0
+        for batch, large in self._batches():
+            while large and given % self._workers:
+                yield []
+                given += 1
+            yield batch
+            given += 1
+
+    def _batches(self) -> Iterator[tuple[list[tuple[int, _Part | None]], bool]]:
+        """Each with whether it is of large images."""
         batch: list[tuple[int, _Part | None]] = []
+        large_before = False
         for index, path in enumerate(self._paths):
-            try:
-                parts: Iterable[_Part | None] = _parts(read_size(path), self._tiling)
-            except ImageError:
-                parts = [None]  # whoever opens it will say why
+            parts, large = self._parts(path)
+            if batch and large != large_before:
+                yield batch, large_before
+                batch = []
             for part in parts:
                 batch.append((index, part))
                 if len(batch) == self._batch_size:
-                    yield batch
+                    yield batch, large
                     batch = []
+            large_before = large
         if batch:
-            yield batch
+            yield batch, large_before
+
+    def _parts(self, path: str) -> tuple[list[_Part | None], bool]:
+        try:
+            height, width = read_size(path)
+        except ImageError:
+            return [None], False  # whoever opens it will say why
+        return [*_parts((height, width), self._tiling)], height * width > _LARGE
 
 
 class _Tiles:
@@ -246,7 +285,7 @@ class _Tiles:
         if index != self._index:
             self._index, self._image = index, None  # the one before goes first: two large ones may not fit
             try:
-                self._image = read_image(path)
+                self._image = read_image(path, MAX_TILED_PIXELS)
             except ImageError as error:
                 self._image = error
         image = self._image

@@ -10,8 +10,9 @@ import csv
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,7 +22,7 @@ import torch
 
 from .box_formats import Crops, Yolo
 from .coco_results import Coco
-from .errors import UsageError, unknown
+from .errors import DataWarning, UsageError, unknown
 from .folders import make_folder
 from .formats import Format, Formats, Item, short_name
 from .images import ImageError, write_image
@@ -92,10 +93,10 @@ class FolderWriter:
             self._csv.writerow(_csv_header(prediction, self._frames))
         self._csv.writerows(_csv_rows(prediction, self._frames))
         for each in self._formats.values():
-            with suppress(ImageError):  # gone since it was predicted: its results stand, without crops
+            with _without_image():
                 each.write(item)
         if self._pictures is not None:
-            with suppress(ImageError):
+            with _without_image():
                 self._pictures.write(item)
         self.written += 1
 
@@ -121,6 +122,17 @@ class FolderWriter:
     def _line(self, file: str, values: Mapping[str, Any]) -> None:
         # ASCII: a name that is not UTF-8 is written as escapes, and reads back as the same name.
         self._files[file].write(json.dumps(values, ensure_ascii=True) + "\n")
+
+
+@contextmanager
+def _without_image() -> Iterator[None]:
+    """Goes on where the image can't be read again: its results stand, without crops and pictures."""
+    try:
+        yield
+    except ImageError as error:
+        if error.code == "TOO_LARGE":  # it was predicted in tiles; any other is gone since
+            sentence = f"'{error.path}' is predicted, but neither drawn nor cut into crops: it {error.reason}."
+            warnings.warn(sentence, DataWarning, stacklevel=3)
 
 
 class _Pictures:

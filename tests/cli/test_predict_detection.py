@@ -6,7 +6,10 @@ be told by hand; what the network of a real one does to them is tested with the 
 
 import csv
 import json
+import os
 import re
+import struct
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from torch import nn
 
 from foveal import tasks
 from foveal.cli.main import main
+from foveal.core import predict as foveal_predict
 from foveal.core.data import DataOptions, preprocessing
 from foveal.core.images import read_image, write_image
 from foveal.core.task import Task
@@ -309,6 +313,54 @@ def test_an_image_whose_tile_fails_is_one_failure_and_takes_nothing_from_the_nex
     np.testing.assert_allclose(found, [[(0, 20, 20, 60, 50)], [(0, 240, 20, 280, 50)]], atol=1)
     (failure,) = lines(tmp_path, "failures.jsonl")
     assert failure["path"].endswith("1.png") and failure["code"] == "UNSUPPORTED"
+
+
+@pytest.mark.parametrize(("large", "processes"), [(300 * 420 - 1, 1), (300 * 420, 2)])
+def test_a_large_image_is_held_by_one_process(predict, monkeypatch, tmp_path, large, processes):
+    class Signs(Transform):
+        def __call__(self, sample, seed):
+            (tmp_path / "seen" / str(os.getpid())).touch()
+            return super().__call__(sample, seed)
+
+    monkeypatch.setattr(Colours, "transform", lambda self, _: Signs(resize_steps(self.preprocessing)))
+    monkeypatch.setattr(foveal_predict, "_LARGE", large)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "seen").mkdir()
+    for number in range(3):
+        write_image(tmp_path / "in" / f"{number}.png", picture([(0, 20 + number, 20, 60, 80)], (300, 420)))
+    assert predict(tmp_path / "in", "--tile", "150", "--batch-size", "5", "--num-workers", "2") == 0
+    assert [round(line["boxes"][0][0]) for line in lines(tmp_path)] == [20, 21, 22]
+    assert len(list((tmp_path / "seen").iterdir())) == processes
+
+
+def test_images_small_and_large_come_in_their_order(predict, colours, monkeypatch, tmp_path):
+    monkeypatch.setattr(foveal_predict, "_LARGE", 40_000)
+    (tmp_path / "in").mkdir()
+    sizes = [(60, 90), (60, 90), (300, 420), (60, 90), (300, 420), (300, 420), (60, 90)]
+    for number, size in enumerate(sizes):
+        write_image(tmp_path / "in" / f"{number}.png", picture([(0, 10 + number, 20, 50, 50)], size))
+    assert predict(tmp_path / "in", "--tile", "300", "--batch-size", "4", "--num-workers", "2") == 0
+    assert [round(line["boxes"][0][0]) for line in lines(tmp_path)] == [10, 11, 12, 13, 14, 15, 16]
+    # Large images are two tiles and the whole; they share a batch with each other, but not with small ones.
+    assert colours.batches == [2, 3, 1, 4, 2, 1]
+
+
+def test_what_is_too_large_at_once_is_read_in_tiles(predict, tmp_path):
+    # Headers that claim 400 and 1,600 million pixels, and nothing behind them.
+    for side in (20_000, 40_000):
+        data = bytearray(cv2.imencode(".png", np.zeros((1, 1, 3), np.uint8))[1].tobytes()[:33])
+        data[16:29] = struct.pack(">II", side, side) + data[24:29]
+        data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+        (tmp_path / f"{side}.png").write_bytes(data)
+
+    def reasons(*options):
+        assert predict(Path(f"{tmp_path}/*0.png"), *options) == 3
+        return [(line["code"], line["reason"].split("; ", 1)[-1]) for line in lines(tmp_path, "failures.jsonl")]
+
+    limit = "the limit is 268 million, and 1,048,576 a side; make it smaller or cut it into tiles"
+    assert reasons() == [("TOO_LARGE", f"{limit}, as --tile does."), ("TOO_LARGE", f"{limit}.")]
+    in_tiles = [("TRUNCATED", "copy it again."), ("TOO_LARGE", f"{limit.replace('268', '1,074')}.")]
+    assert reasons("--tile", "1024") == in_tiles
 
 
 @pytest.mark.slow

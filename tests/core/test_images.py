@@ -486,6 +486,18 @@ def test_the_limit_can_be_moved():
         decode_image(FILES["png"], "x", max_pixels=48 * 64 - 1)
 
 
+def test_too_little_memory_is_no_damage(monkeypatch):
+    def fail(*_):
+        error = cv2.error("Failed to allocate")
+        error.code = cv2.Error.StsNoMem
+        raise error
+
+    monkeypatch.setattr(cv2, "imdecode", fail)
+    with pytest.raises(ImageError, match=r"64 x 48 pixels, .* for which there is not enough memory") as error:
+        decode_image(FILES["png"], "x")
+    assert error.value.code == "TOO_LARGE"
+
+
 def test_opencv_writes_no_log_lines_about_bad_files(tmp_path, capfd):
     for name in ("gif", "tif", "bmp", "pgm", "png", "webp"):
         assert code(FILES[name][:-30]) == "TRUNCATED"

@@ -3,13 +3,15 @@
 import csv
 import json
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from foveal.core.errors import UsageError
+from foveal.core import formats
+from foveal.core.errors import DataWarning, UsageError
 from foveal.core.formats import Formats
 from foveal.core.images import read_image, write_image
 from foveal.core.inputs import Input
@@ -192,6 +194,18 @@ def test_a_file_gone_since_keeps_its_results_and_has_no_crops(tmp_path):
     out = write(tmp_path, {"a.png": found("/nowhere/a.png"), "b.png": found(image(tmp_path, "b.png"))}, "crops", "coco")
     assert len(json.loads((out / "coco_results.json").read_text())) == 4
     assert paths_below(out / "crops") == ["cell/b_1.jpg", "nucleus/b_0.jpg"]
+
+
+def test_a_file_too_large_to_be_drawn_or_cut_keeps_its_results_and_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(formats, "read_image", partial(read_image, max_pixels=100 * 80 - 1))
+    path = image(tmp_path, "a.png")
+    with pytest.warns(DataWarning) as said:
+        out = write(tmp_path / "out", {"a.png": found(path)}, "crops", draw=lambda image, _: image)
+    assert paths_below(out) == ["failures.jsonl", "predictions.csv", "predictions.jsonl"]
+    sentence = (
+        f"'{path}' is predicted, but neither drawn nor cut into crops: it has 100 x 80 pixels, 0 million; the limit"
+    )
+    assert all(str(each.message).startswith(sentence) for each in said)
 
 
 def test_a_name_in_any_bytes_or_of_any_length_comes_through(tmp_path):
