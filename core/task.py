@@ -202,7 +202,8 @@ class Task(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The recipe's optimizer, and its schedule moved after every step."""
-        optimizer = build_optimizer(self, self.optimizer_options)
+        mixed = self.trainer.precision != "32-true"
+        optimizer = build_optimizer(self, self.optimizer_options, mixed=mixed)
         steps = int(self.trainer.estimated_stepping_batches)
         steps_per_epoch = self.trainer.num_training_batches / self.trainer.accumulate_grad_batches
         schedule = build_schedule(optimizer, self.schedule_options, steps=steps, steps_per_epoch=steps_per_epoch)

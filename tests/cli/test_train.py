@@ -70,6 +70,11 @@ def test_every_recipe_runs_on_tiny_data(name, blobs, tmp_path):
     assert (tmp_path / "run" / "best.ckpt").is_file()
 
 
+def test_mixed_precision_goes_with_clipped_gradients(tmp_path):
+    line = ["train", "classification/lenet5_digits", "--trainer.max_epochs", "1", "--out", str(tmp_path / "run")]
+    assert main([*line, "--trainer.precision", "bf16-mixed", "--optimizer.clip_norm", "1.0"]) == 0
+
+
 @pytest.mark.parametrize("kind", ["csv", "idx", "split folders"])
 def test_every_format_trains_and_evaluates(kind, tmp_path, write_blobs, capsys):
     line = ["train", "classification/lenet5_digits", "--trainer.max_epochs", "1", "--out", str(tmp_path / "run")]
