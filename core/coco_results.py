@@ -9,12 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from .formats import Format, Formats, Item
 from .inputs import Input, is_video
 from .masks import BACKGROUND
-from .outlines import outline, parts
+from .outlines import parts
 from .types import Prediction
 
 
@@ -78,12 +76,10 @@ def _parts(prediction: Prediction) -> Iterator[dict[str, Any]]:
         if name == BACKGROUND:
             continue
         for part in parts(mask, label):
-            height, width = part.pixels.shape
-            polygon = outline(part.pixels) + np.array((part.left, part.top))
             yield {
                 "category_id": label + 1,
-                "segmentation": [polygon.ravel().tolist()],
-                "bbox": [part.left, part.top, width, height],
+                "segmentation": [part.outline.ravel().tolist()],
+                "bbox": list(part.box),
                 "area": part.area,
                 "score": round(score, 6),
             }
