@@ -125,7 +125,7 @@ class SegmentationTask(Task):
             self._note_losses(self._weighted_losses(logits, batch["mask"][numbers, :height, :width]), len(numbers))
             for number, probabilities in zip(numbers, logits.softmax(dim=1), strict=True):
                 truth = batch["truth"][number]["mask"]
-                found = [strip.argmax(dim=0) for _, strip in enlarged(probabilities, tuple(truth.shape))]
+                found = [strip.argmax(dim=0) for _, strip in enlarged(probabilities, (truth.shape[0], truth.shape[1]))]
                 self.metrics.update(torch.cat(found)[None], truth[None].to(self.device))
 
     def compute_metrics(self) -> dict[str, float]:
