@@ -68,7 +68,7 @@ def _add_task_options(parser: CommandParser) -> None:
     add("--class-agnostic", action="store_true", default=None, help="so do boxes of different classes")
     add("--flip", action="store_true", default=None, help="predict each image mirrored too, and join the results")
     add("--scales", type=_numbers, metavar="LIST", help="predict at these sizes, as 0.75,1,1.25, and join the results")
-    add("--tile", type=int, metavar="PIXELS", help="predict squares of this side, and the whole, and join the results")
+    add("--tile", type=int, metavar="PIXELS", help="predict squares of this side, and join the results")
     add("--overlap", type=float, metavar="SHARE", help="of neighbouring tiles, at least (default: 0.2)")
     add("--crf", type=int, metavar="STEPS", help="of a fully connected CRF, which draws outlines to the image's")
     add("--probabilities", action="store_true", default=None, help="also write those of all classes, a .npy each")

@@ -74,8 +74,8 @@ class PredictionOptions:
         class_agnostic: boxes of different classes suppress each other too.
         flip: predict each image mirrored as well, and join the results.
         scales: predict each image at these sizes, as shares of the network's input, and join the results.
-        tile: predict squares of so many pixels of the file, and the whole image, and join the results; None for the
-            whole image alone.
+        tile: predict squares of so many pixels of the file, detection the whole image too, and join the results; None
+            for the whole image alone.
         overlap: least share of a tile that its neighbour sees too.
         crf: steps by which a fully connected CRF draws outlines to those of the image; 0 for none.
         probabilities: keep those of all classes at each pixel, in the size of the file.

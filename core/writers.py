@@ -35,6 +35,7 @@ Draw = Callable[[np.ndarray, Prediction], np.ndarray]
 
 FORMATS: Mapping[str, type[Format]] = {"coco": Coco, "yolo": Yolo, "crops": Crops}
 
+_LONGEST = 65_000  # pixels a side of a picture, with room for a legend: a JPEG holds 65,500
 _LINES = ("predictions.jsonl", "predictions.csv", "failures.jsonl")
 _PIXELS: tuple[type[PixelFiles], ...] = (Masks, Probabilities)
 # What a run may leave beside its lines.
@@ -146,7 +147,11 @@ class _Pictures:
         self._path = ""  # of the video that is being drawn
 
     def write(self, item: Item) -> None:
-        """Draw one; raises ImageError where its file is gone, MachineError where it cannot be written."""
+        """Draw one; raises ImageError where its file is gone or too long for a JPEG, MachineError where it cannot be
+        written.
+        """
+        if max(item.prediction["size"]) > _LONGEST:
+            raise ImageError(item.prediction["path"], "TOO_LARGE", f"is longer than the {_LONGEST:,} pixels of a JPEG")
         drawn = self._draw(item.image, item.prediction)
         # The whole name with its suffix stays, so that a.jpg and a.png do not overwrite each other.
         if "frame" not in item.prediction:

@@ -208,6 +208,17 @@ def test_a_file_too_large_to_be_drawn_or_cut_keeps_its_results_and_says_so(tmp_p
     assert all(str(each.message).startswith(sentence) for each in said)
 
 
+def test_an_image_longer_than_a_jpeg_can_be_is_not_drawn(tmp_path):
+    path = str(tmp_path / "long.png")
+    write_image(path, np.zeros((1, 65_600, 3), np.uint8))
+    long = Prediction(**{**found(path), "size": (1, 65_600)})
+    with pytest.warns(
+        DataWarning, match="is predicted, but neither drawn .*: it is longer than the 65,000 pixels of a"
+    ):
+        out = write(tmp_path, {"long.png": long}, draw=lambda image, _: image)
+    assert paths_below(out) == ["failures.jsonl", "predictions.csv", "predictions.jsonl"]
+
+
 def test_a_name_in_any_bytes_or_of_any_length_comes_through(tmp_path):
     name, long = os.fsdecode(b"caf\xe9.png"), f"{'x' * 251}.png"
     predictions = {each: found(image(tmp_path, "a.png")) for each in (name, long)}
