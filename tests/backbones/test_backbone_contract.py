@@ -1,6 +1,7 @@
 """What every backbone promises, asked of every backbone: shapes on the meta device, where they cost nothing.
 
-What needs numbers is asked of the first network of each family, and, marked slow, of all others.
+What needs numbers is asked of samples, which have every kind of layer that their family has. The others have more of
+the same, or wider ones, and no other code.
 """
 
 import copy
@@ -8,6 +9,7 @@ import math
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -20,7 +22,12 @@ from foveal.backbones.figures import figures
 
 FIRST = [family.names[0] for family in FAMILIES if family.names[0] != "nasnet_large"]
 NAMES = [name for name in list_backbones() if find_family(name).source != "plugin"]
-WITH_NUMBERS = [name if name in FIRST else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
+# They have kinds of layers that the first of their family lacks.
+OTHERS = (
+    *("inception_resnet_v2", "lenet5_modern", "mobilenet_v3_large", "nasnet_large", "nin_cifar", "regnet_y_400mf"),
+    "vgg11_bn",
+)
+SAMPLES = [*FIRST, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)]
 CIFAR = [
     f"{kind}{layers}" for kind in ("resnet", "plain", "preact_resnet") for layers in (20, 32, 44, 56, 110, 164, 1202)
 ]
@@ -55,18 +62,44 @@ def _seed():
     torch.manual_seed(0)
 
 
-@cache
+class Shapes(NamedTuple):
+    """A backbone without numbers, and one of its name for grey images, less the last level, the first frozen."""
+
+    name: str
+    whole: Backbone
+    part: Backbone
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def shapes(request) -> Shapes:
+    """Made once for all tests of a network, for that takes longer than each of them."""
+    part = shapeless(request.param, levels=(-2, 0), in_channels=1, frozen_stages=1)
+    return Shapes(request.param, shapeless(request.param), part)
+
+
+@pytest.fixture(scope="module", params=SAMPLES)
+def sample(request) -> tuple[str, Backbone]:
+    """The name of a backbone and the backbone, in evaluation mode."""
+    torch.manual_seed(0)
+    return request.param, create_backbone(request.param).eval()
+
+
 def shapeless(name: str, **options) -> Backbone:
     """A backbone without numbers, in evaluation mode: its last map may be a single pixel."""
     with torch.device("meta"):
         return create_backbone(name, **options).eval()
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_maps_have_the_promised_channels_and_strides(name):
-    backbone = shapeless(name)
+@cache
+def kinds_of(name: str) -> set[type[nn.Module]]:
+    return {type(module) for module in shapeless(name).modules()}
+
+
+@torch.no_grad()
+def test_maps_have_the_promised_channels_and_strides(shapes):
+    name, backbone, _ = shapes
     assert backbone.strides == by_pattern(STRIDES, name, (2, 4, 8, 16, 32))
-    for size in ((96, 96), (97, 131), (128, 160)):
+    for size in ((97, 131), (128, 160)):
         maps = backbone(torch.empty(2, 3, *size, device="meta"))
         assert [tuple(m.shape[:2]) for m in maps] == [(2, channels) for channels in backbone.channels]
         for stride, feature_map in zip(backbone.strides, maps, strict=True):
@@ -75,18 +108,17 @@ def test_maps_have_the_promised_channels_and_strides(name):
                 assert lowest <= got <= math.ceil(pixels / stride), (size, stride)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_feature_info_says_what_forward_gives(name):
-    backbone = shapeless(name)
+def test_feature_info_says_what_forward_gives(shapes):
+    backbone = shapes.whole
     infos = backbone.feature_info()
     assert tuple(info.channels for info in infos) == backbone.channels
     assert tuple(info.stride for info in infos) == backbone.strides
     assert set(infos) <= set(backbone.layers.values())
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_levels_choose_maps_and_drop_the_layers_behind_them(name):
-    whole, part = shapeless(name), shapeless(name, levels=(-2, 0), in_channels=1)
+@torch.no_grad()
+def test_levels_choose_maps_and_drop_the_layers_behind_them(shapes):
+    name, whole, part = shapes
     levels = sorted({0, len(whole.channels) - 2})
     assert part.channels == tuple(whole.channels[level] for level in levels)
     assert part.strides == tuple(whole.strides[level] for level in levels)
@@ -99,24 +131,38 @@ def test_levels_choose_maps_and_drop_the_layers_behind_them(name):
         assert set(whole.state_dict()) - set(part.state_dict()) == set(keys_of(whole.state_dict(), dropped))
 
 
-@pytest.mark.parametrize("name", NAMES)
+def test_the_frozen_stage_is_the_parameters_of_the_first_level(shapes):
+    name, _, part = shapes
+    frozen = [key for key, p in part.named_parameters() if not p.requires_grad]
+    assert frozen
+    if name != "nasnet_large":
+        assert frozen == keys_up_to(part, part.feature_info()[0].layer)
+
+
+def test_no_layer_is_left_out_of_the_gradient(shapes):
+    backbone = shapes.whole
+    sum(m.sum() for m in backbone(torch.empty(2, 3, 96, 96, device="meta"))).backward()
+    assert [key for key, p in backbone.named_parameters() if p.grad is None] == []
+
+
+def test_every_kind_of_layer_is_in_a_sample_of_its_family(shapes):
+    """So what a layer does with numbers, in bfloat16, in channels_last or in an export, is seen in the samples."""
+    module = find_family(shapes.name).module
+    samples = [name for name in (*FIRST, *OTHERS) if find_family(name).module == module]
+    kinds = {type(layer) for layer in shapes.whole.modules()}
+    assert kinds <= {kind for name in samples for kind in kinds_of(name)}
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+@torch.no_grad()
 def test_frozen_stages_are_the_parameters_of_the_first_levels(name):
-    count = len(shapeless(name).strides) - 1
+    count = len(figures()[name].strides) - 1
     frozen = shapeless(name, frozen_stages=count, in_channels=4)
     assert frozen(torch.empty(1, 4, 96, 96, device="meta"))  # four channels: colour and depth
     kept = [key for key, p in frozen.named_parameters() if not p.requires_grad]
     if name != "nasnet_large":
-        paths = list(frozen.layers)[: list(frozen.layers).index(frozen.feature_info()[count - 1].layer) + 1]
-        assert kept == keys_of(dict(frozen.named_parameters()), paths)
+        assert kept == keys_up_to(frozen, frozen.feature_info()[count - 1].layer)
     assert kept
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_no_layer_is_left_out_of_the_gradient(name):
-    for levels in (None, (1,)) if name != "nasnet_large" else (None,):
-        backbone = shapeless(name, levels=levels)
-        sum(m.sum() for m in backbone(torch.empty(2, 3, 96, 96, device="meta"))).backward()
-        assert [key for key, p in backbone.named_parameters() if p.grad is None] == []
 
 
 @pytest.mark.parametrize("name", FIRST)
@@ -137,39 +183,54 @@ def test_maps_are_what_the_layers_give_one_after_another(name):
 
 @pytest.mark.parametrize("name", FIRST)
 def test_all_stages_frozen_are_all_parameters(name):
-    count = len(shapeless(name).strides)
+    count = len(figures()[name].strides)
     assert not any(p.requires_grad for p in shapeless(name, frozen_stages=count).parameters())
 
 
 @pytest.mark.parametrize("levels", [None, (1,)])
-@pytest.mark.parametrize("name", WITH_NUMBERS)
-def test_gradient_reaches_every_parameter(name, levels):
-    backbone = create_backbone(name, levels=None if name == "nasnet_large" else levels).eval()
+def test_gradient_reaches_every_parameter(sample, levels):
+    name, whole = sample
+    one = levels is not None and name != "nasnet_large"
+    backbone = create_backbone(name, levels=levels).eval() if one else whole
     maps = backbone(smallest_square(name))
     sum((m * torch.randn_like(m)).sum() / m.std() for m in maps).backward()
-    assert [key for key, p in backbone.named_parameters() if p.grad is None or not p.grad.count_nonzero()] == []
+    missed = [key for key, p in backbone.named_parameters() if p.grad is None or not p.grad.count_nonzero()]
+    backbone.zero_grad()
+    assert missed == []
 
 
-@pytest.mark.parametrize("name", WITH_NUMBERS)
-def test_weights_travel_through_safetensors(name, tmp_path):
-    backbone, path = create_backbone(name).eval(), Path(tmp_path, "weights.safetensors")
+@torch.no_grad()
+def test_weights_travel_through_safetensors(sample, tmp_path):
+    (name, backbone), path = sample, Path(tmp_path, "weights.safetensors")
     save_file(backbone.state_dict(), path)
     twin = create_backbone(name, weights=path).eval()
     images = smallest_square(name)
-    with torch.no_grad():
-        torch.testing.assert_close(twin(images), backbone(images), rtol=0, atol=0)
+    torch.testing.assert_close(twin(images), backbone(images), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("name", WITH_NUMBERS)
 @torch.no_grad()
-def test_bfloat16_and_channels_last_give_the_same_maps(name):
+def test_channels_last_gives_the_same_maps(sample):
+    name, backbone = sample
+    # In float64: what float32 rounds, a deep network makes large, on one processor more than on another.
+    exact, images = copy.deepcopy(backbone).double(), smallest_square(name).double()
+    contiguous = exact(images)
+    channels_last = exact.to(memory_format=torch.channels_last)(images.to(memory_format=torch.channels_last))
+    assert max(distances(channels_last, contiguous)) < 1e-9
+
+
+@torch.no_grad()
+def test_export_gives_the_same_maps(sample):
+    name, backbone = sample
+    images = smallest_square(name)
+    exported = torch.export.export(backbone, (images,)).module()
+    assert max(distances(exported(images), backbone(images))) < 1e-4
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+@torch.no_grad()
+def test_bfloat16_rounds_no_more_than_weights_of_bfloat16_do(name):
     backbone, images = settled(name)
     expected = backbone(images)
-    # In float64: what float32 rounds, a deep network makes large, on one processor more than on another.
-    exact, same = copy.deepcopy(backbone).double(), images.double()
-    contiguous = exact(same)
-    channels_last = exact.to(memory_format=torch.channels_last)(same.to(memory_format=torch.channels_last))
-    assert max(distances(channels_last, contiguous)) < 1e-9
     backbone.to(memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16):
         rounded = distances(backbone(images.to(memory_format=torch.channels_last)), expected)
@@ -181,18 +242,15 @@ def test_bfloat16_and_channels_last_give_the_same_maps(name):
     assert all(got < 5 * allowed for got, allowed in zip(rounded, of_weights, strict=True))
 
 
-@pytest.mark.parametrize("name", WITH_NUMBERS)
-@torch.no_grad()
-def test_export_gives_the_same_maps(name):
-    backbone = create_backbone(name).eval()
-    images = smallest_square(name)
-    exported = torch.export.export(backbone, (images,)).module()
-    assert max(distances(exported(images), backbone(images))) < 1e-4
-
-
 def keys_of(tensors: dict[str, torch.Tensor], layers: list[str]) -> list[str]:
     """The keys that lie below one of the layers."""
     return [key for key in tensors if any(key.startswith(f"{path}.") for path in layers)]
+
+
+def keys_up_to(backbone: Backbone, layer: str) -> list[str]:
+    """The parameters of the layers that run first, to `layer`."""
+    paths = list(backbone.layers)
+    return keys_of(dict(backbone.named_parameters()), paths[: paths.index(layer) + 1])
 
 
 def distances(maps: list[torch.Tensor], expected: list[torch.Tensor]) -> list[float]:

@@ -22,16 +22,6 @@ KINDS = {family.names[0] for family in FAMILIES} | {
 KINDS |= {"mobilenet_v1_025", "vgg11_bn", "vgg16_c"}
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_no_map_is_coarser_than_the_output_stride(name):
-    for output_stride in (16, 8):
-        with torch.device("meta"):
-            backbone = create_backbone(name, output_stride=output_stride).eval()
-        assert max(backbone.strides) <= output_stride
-        for m, stride in zip(backbone(torch.empty(1, 3, 96, 128, device="meta")), backbone.strides, strict=True):
-            assert 96 // stride - 3 <= m.shape[2] <= 96 // stride and 128 // stride - 3 <= m.shape[3] <= 128 // stride
-
-
 @pytest.mark.parametrize(
     "name",
     [name if name in KINDS - {"mobilenet_v1"} else pytest.param(name, marks=pytest.mark.slow) for name in NAMES],
@@ -40,8 +30,7 @@ def test_every_fth_pixel_of_a_dilated_map_is_the_plain_map(name):
     torch.manual_seed(0)
     plain = create_backbone(name).double().eval()
     _average_pixel_by_pixel(plain)
-    size = 32 if name in ("resnet101", "resnet152") else 64  # these two are resnet50 with more of the same blocks
-    images = torch.randn(1, 3, size, 64, dtype=torch.float64)
+    images = torch.randn(1, 3, 64 if name in KINDS else 32, 96, dtype=torch.float64)
     with torch.no_grad():
         expected = plain(images)
     for output_stride in (16, 8):

@@ -11,7 +11,8 @@ from foveal.backbones.figures import figures
 
 NAMES = [name for family in FAMILIES if family.source == "ours" for name in family.names]
 # The deeper and wider ones of a family whose smallest is here anyway.
-NAMES = [name for name in NAMES if not name.endswith(("44", "56", "101", "110", "152", "164", "28_10", "40_4"))]
+DEEPER = ("19", "32", "44", "56", "101", "110", "152", "164", "28_10", "40_4")
+NAMES = [name for name in NAMES if not name.endswith(DEEPER)]
 RATES = {"lenet1989": 1e-2, "lenet1990": 1e-2, "vgg16_c": 1e-4, "vgg11_lrn": 3e-4, "alexnet_grouped": 3e-4}
 
 
