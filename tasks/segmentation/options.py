@@ -91,5 +91,6 @@ DEMO = Demo(
     images=800,
     size=96,
     next="foveal train segmentation/unet_resnet34_folder --data.root DIR  (DIR: images and their masks)",
+    portraits=True,
 )
 AUGMENTATIONS = ("none", "flip", "photos", "microscope")  # made in transforms.py
