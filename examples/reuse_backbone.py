@@ -14,7 +14,8 @@ labels = torch.tensor(labels)
 backbone = create_backbone("resnet20", in_channels=1)  # maps of 16, 32 and 64 channels
 head = torch.nn.Linear(backbone.channels[-1], 10)
 parameters = [*backbone.parameters(), *head.parameters()]
-optimizer = torch.optim.SGD(parameters, lr=0.05, momentum=0.9)
+optimizer = torch.optim.SGD(parameters, momentum=0.9)
+schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.05, epochs=4, steps_per_epoch=47)
 
 for epoch in range(4):
     for batch in torch.randperm(1500).split(32):
@@ -22,6 +23,7 @@ for epoch in range(4):
         optimizer.zero_grad()
         F.cross_entropy(logits, labels[batch]).backward()
         optimizer.step()
+        schedule.step()
     backbone.eval()
     with torch.no_grad():
         right = head(backbone(images[1500:])[-1].mean(dim=(2, 3))).argmax(1) == labels[1500:]
