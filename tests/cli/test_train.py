@@ -62,7 +62,7 @@ def test_every_recipe_runs_on_tiny_data(name, blobs, tmp_path):
     line += ["--model.weights", "null", "--data.num_workers", "0", "--data.batch_size", "4"]
     line += ["--trainer.limit_train_batches", "2"]
     if name.startswith(("detection/", "segmentation/")):  # drawn scenes, in place of the format of the recipe
-        line += ["--data.format", "shapes", "--data.images", "12", "--data.size", "96", "--data.batch_size", "2"]
+        line += ["--data.format", "shapes", "--data.images", "4", "--data.size", "96", "--data.batch_size", "2"]
         line += ["--data.aspect_buckets", "1"]  # they are all alike
     elif not name.endswith("_digits"):
         line += ["--data.root", str(blobs), "--data.size", "64"]
