@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import torchvision
 from torch import nn
+from torchmetrics import MeanMetric
 
 from .checkpoint import FORMAT
 from .data import Dataset
@@ -65,6 +66,7 @@ class Task(pl.LightningModule):
         self.fingerprints: dict[str, str] = {}  # of the data of the run
         self.last_metrics: dict[str, float] = {}  # of the newest validation or test
         self.thresholds: list[float] = []  # of scores, where the task finds such in validation; `predict` goes by them
+        self._evaluated_losses: dict[str, MeanMetric] = {}  # of the images since the last `mean_losses`
         self.skipped: set[str] = set()  # what was wrong with images that were skipped
         # ITU-R BT.601, as OpenCV and Pillow.
         self.register_buffer("luma", _per_channel([0.299, 0.587, 0.114]), persistent=False)
@@ -140,6 +142,21 @@ class Task(pl.LightningModule):
     def plots(self) -> dict[str, Callable[[str], None]]:
         """Pictures of the newest metrics beyond the curves: file name to a function that writes it there."""
         return {}
+
+    # What a task may use.
+
+    def note_losses(self, losses: Mapping[str, torch.Tensor], images: int) -> None:
+        """Remember an evaluation's losses of so many images by their names, and as `loss` their sum."""
+        for name, value in {"loss": torch.stack(list(losses.values())).sum(), **losses}.items():
+            if name not in self._evaluated_losses:
+                self._evaluated_losses[name] = MeanMetric().to(self.device)
+            self._evaluated_losses[name].update(value, weight=images)
+
+    def mean_losses(self) -> dict[str, float]:
+        """The means over images of all that `note_losses` was told since the last call; forgets them."""
+        losses = {name: float(metric.compute()) for name, metric in self._evaluated_losses.items()}
+        self._evaluated_losses.clear()
+        return losses
 
     # What Lightning calls.
 

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torchmetrics import MeanMetric
 from torchvision.models.detection.image_list import ImageList
 
 from ...core.data import DataOptions, Dataset
@@ -78,7 +77,6 @@ class DetectionTask(Task):
             load_detector(self, detector, options, self.class_names)
         self._still_norms = self._norms_that_keep_their_statistics()
         self.metrics = DetectionMetrics(self.class_names)
-        self.validation_losses: dict[str, MeanMetric] = {}
 
     @classmethod
     def build(
@@ -112,11 +110,7 @@ class DetectionTask(Task):
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(0)  # of the anchors that a loss samples: alike in each epoch, and nothing of training's
             losses = self.head.losses(outputs, _targets(batch))
-        losses = {"loss": torch.stack(list(losses.values())).sum(), **losses}
-        for name, value in losses.items():
-            if name not in self.validation_losses:
-                self.validation_losses[name] = MeanMetric().to(self.device)
-            self.validation_losses[name].update(value, weight=len(batch["path"]))
+        self.note_losses(losses, len(batch["path"]))
         found = [
             {"boxes": boxes, "scores": scores, "labels": labels}
             for boxes, scores, labels in self._in_files(self.head.detect(outputs), batch)
@@ -127,12 +121,10 @@ class DetectionTask(Task):
         """The losses, COCO's twelve numbers (`ap`, `ap50`, `ap75`, `ap_small`, ..., `ar_large`) and VOC's `voc_ap` and
         `voc_ap_11`, as shares of 1.
         """
-        losses = {name: float(metric.compute()) for name, metric in self.validation_losses.items()}
-        self.validation_losses.clear()
         self.evaluated = self.metrics.compute()
         self.metrics.reset()
         self.thresholds = self.evaluated.thresholds
-        return {**self.evaluated.numbers, **losses}
+        return {**self.evaluated.numbers, **self.mean_losses()}
 
     def per_class(self) -> dict[str, float | None]:
         """AP of each class; None for a class without objects."""

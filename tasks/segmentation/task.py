@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torchmetrics import MeanMetric
 
 from ...core.data import DataOptions, Dataset
 from ...core.data import preprocessing as default_preprocessing
@@ -86,7 +85,6 @@ class SegmentationTask(Task):
         self.metrics = SegmentationMetrics(
             self.class_names, boundary_tolerance=options.boundary_tolerance, trimap_width=options.trimap_width
         )
-        self.validation_losses: dict[str, MeanMetric] = {}
 
     @classmethod
     def build(
@@ -122,7 +120,7 @@ class SegmentationTask(Task):
         for numbers, images in _of_one_shape(batch):
             logits = self(images).float()
             height, width = logits.shape[2:]
-            self._note_losses(self._weighted_losses(logits, batch["mask"][numbers, :height, :width]), len(numbers))
+            self.note_losses(self._weighted_losses(logits, batch["mask"][numbers, :height, :width]), len(numbers))
             for number, probabilities in zip(numbers, logits.softmax(dim=1), strict=True):
                 truth = batch["truth"][number]["mask"]
                 found = [strip.argmax(dim=0) for _, strip in enlarged(probabilities, (truth.shape[0], truth.shape[1]))]
@@ -132,11 +130,9 @@ class SegmentationTask(Task):
         """The losses, `miou`, `pixel_accuracy`, `mean_class_accuracy`, `mean_dice`, and `boundary_f1` and `trimap_miou`
         where the options ask for them, as shares of 1.
         """
-        losses = {name: float(metric.compute()) for name, metric in self.validation_losses.items()}
-        self.validation_losses.clear()
         self.evaluated = self.metrics.compute()
         self.metrics.reset()
-        return {**self.evaluated.numbers, **losses}
+        return {**self.evaluated.numbers, **self.mean_losses()}
 
     def per_class(self) -> dict[str, float | None]:
         """IoU of each class; None for a class that is neither in a mask nor was predicted."""
@@ -223,12 +219,6 @@ class SegmentationTask(Task):
     def _weighted_losses(self, logits: torch.Tensor, mask: torch.Tensor) -> dict[str, torch.Tensor]:
         weights = self.class_weights if self.options.class_weights != "none" else None
         return weighted_losses(logits, mask, self.options.loss, class_weights=weights)
-
-    def _note_losses(self, losses: Mapping[str, torch.Tensor], images: int) -> None:
-        for name, value in {"loss": torch.stack(list(losses.values())).sum(), **losses}.items():
-            if name not in self.validation_losses:
-                self.validation_losses[name] = MeanMetric().to(self.device)
-            self.validation_losses[name].update(value, weight=images)
 
 
 def _of_one_shape(batch: Batch) -> Iterator[tuple[list[int], torch.Tensor]]:

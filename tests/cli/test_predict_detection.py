@@ -19,7 +19,6 @@ import pytest
 import torch
 from torch import nn
 
-from foveal import tasks
 from foveal.cli.main import main
 from foveal.core import predict as foveal_predict
 from foveal.core.data import DataOptions, preprocessing
@@ -106,24 +105,15 @@ def _rectangles(image: torch.Tensor) -> Candidates:
 
 
 @pytest.fixture
-def colours(monkeypatch, tmp_path) -> Colours:
+def colours() -> Colours:
     """The detector that any checkpoint holds."""
-    task = Colours()
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "best.ckpt").touch()
-    monkeypatch.setattr(tasks, "load", lambda path: task)
-    return task
+    return Colours()
 
 
 @pytest.fixture
-def predict(colours, tmp_path):
+def predict(colours, predict_with):
     """`foveal predict`, whose results are in `out`."""
-
-    def run(path: Path, *options: str) -> int:
-        line = ["predict", str(tmp_path / "run"), str(path), "--out", str(tmp_path / "out"), "--num-workers", "0"]
-        return main([*line, "--overwrite", *options])
-
-    return run
+    return predict_with(colours)
 
 
 def picture(objects, size=(150, 200)) -> np.ndarray:

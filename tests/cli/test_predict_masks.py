@@ -15,8 +15,6 @@ from PIL import Image
 from pycocotools.coco import COCO
 from torch import nn
 
-from foveal import tasks
-from foveal.cli.main import main
 from foveal.core.data import DataOptions, preprocessing
 from foveal.core.images import read_image, write_image
 from foveal.core.task import Task
@@ -74,24 +72,15 @@ class Reds(Task):
 
 
 @pytest.fixture
-def reds(monkeypatch, tmp_path) -> Reds:
+def reds() -> Reds:
     """The segmenter that any checkpoint holds."""
-    task = Reds()
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "best.ckpt").touch()
-    monkeypatch.setattr(tasks, "load", lambda path: task)
-    return task
+    return Reds()
 
 
 @pytest.fixture
-def predict(reds, tmp_path):
+def predict(reds, predict_with):
     """`foveal predict`, whose results are in `out`."""
-
-    def run(path: Path, *options: str) -> int:
-        line = ["predict", str(tmp_path / "run"), str(path), "--out", str(tmp_path / "out"), "--num-workers", "0"]
-        return main([*line, "--overwrite", *options])
-
-    return run
+    return predict_with(reds)
 
 
 def picture(*boxes, size=(300, 400)) -> np.ndarray:
