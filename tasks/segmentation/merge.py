@@ -94,21 +94,29 @@ class MaskBuilder:
 
     def prediction(self, path: str) -> Prediction:
         """The prediction, once all parts are there."""
-        order = self._pixels.argsort(descending=True, stable=True)
-        order = order[self._pixels[order] > 0]
-        pixels = self._pixels[order]
-        prediction = Prediction(
-            path=path,
-            size=self._size,
-            labels=order,
-            scores=(self._sums[order] / pixels).float(),
-            names=[self._class_names[label] for label in order.tolist()],
-            mask=self._mask,
-            pixels=pixels,
-        )
+        prediction = mask_prediction(self._mask, self._pixels, self._sums, path, self._class_names)
         if self._probabilities is not None:
             prediction["probabilities"] = self._probabilities
         return prediction
+
+
+def mask_prediction(
+    mask: torch.Tensor, pixels: torch.Tensor, sums: torch.Tensor, path: str, class_names: Sequence[str]
+) -> Prediction:
+    """The prediction that is `mask`, uint8 (H, W), with its classes by falling number of `pixels`, int64 (C,); `sums`,
+    (C,), are those of the probabilities of each class's pixels.
+    """
+    order = pixels.argsort(descending=True, stable=True)
+    order = order[pixels[order] > 0]
+    return Prediction(
+        path=path,
+        size=(mask.shape[0], mask.shape[1]),
+        labels=order,
+        scores=(sums[order] / pixels[order]).float(),
+        names=[class_names[label] for label in order.tolist()],
+        mask=mask,
+        pixels=pixels[order],
+    )
 
 
 def to_prediction(

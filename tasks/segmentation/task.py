@@ -27,6 +27,7 @@ from .merge import (
     MaskBuilder,
     TileBlender,
     enlarged,
+    mask_prediction,
     probabilities_augmented,
     tile_prediction,
     tiling,
@@ -174,17 +175,7 @@ class SegmentationTask(Task):
         """The sample's mask, with probability 1."""
         mask = torch.as_tensor(sample["mask"]).to(torch.uint8)
         pixels = torch.bincount(mask.flatten().long(), minlength=256)[: len(self.class_names)]
-        labels = pixels.argsort(descending=True, stable=True)
-        labels = labels[pixels[labels] > 0]
-        return Prediction(
-            path=sample["path"],
-            size=sample["size"],
-            labels=labels,
-            scores=torch.ones(len(labels)),
-            names=[self.class_names[label] for label in labels.tolist()],
-            mask=mask,
-            pixels=pixels[labels],
-        )
+        return mask_prediction(mask, pixels, pixels, sample["path"], self.class_names)
 
     def draw(self, image: np.ndarray, prediction: Prediction) -> np.ndarray:
         """The image under the colours of its classes, with their names and shares."""
