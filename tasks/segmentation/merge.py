@@ -108,12 +108,13 @@ def mask_prediction(
     """
     order = pixels.argsort(descending=True, stable=True)
     order = order[pixels[order] > 0]
+    labels: list[int] = order.tolist()
     return Prediction(
         path=path,
         size=(mask.shape[0], mask.shape[1]),
         labels=order,
         scores=(sums[order] / pixels[order]).float(),
-        names=[class_names[label] for label in order.tolist()],
+        names=[class_names[label] for label in labels],
         mask=mask,
         pixels=pixels[order],
     )
