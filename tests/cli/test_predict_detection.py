@@ -354,14 +354,13 @@ def test_what_is_too_large_at_once_is_read_in_tiles(predict, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_huge_image_is_predicted_in_bounded_memory(colours, tmp_path):
+def test_a_huge_image_is_predicted_in_bounded_memory(predict, tmp_path):
     import resource
 
     objects = [(0, x, y, x + 60, y + 60) for x in range(100, 11900, 700) for y in range(100, 8900, 700)]
     write_image(tmp_path / "huge.png", picture(objects, size=(9000, 12000)))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    line = ["predict", str(tmp_path / "run"), str(tmp_path / "huge.png"), "--out", str(tmp_path / "out")]
-    assert main([*line, "--tile", "640", "--num-workers", "0"]) == 0
+    assert predict(tmp_path / "huge.png", "--tile", "640") == 0
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     assert len(lines(tmp_path)[0]["boxes"]) == len(objects)
     assert grown < 1000  # MB; the image alone has 324
