@@ -32,9 +32,10 @@ from torchvision.ops import box_iou
 from torchvision.transforms.functional import to_tensor
 
 from foveal.core.data import DataOptions, preprocessing
-from foveal.core.inputs import IMAGE_SUFFIXES, find_images
+from foveal.core.input_list import list_inputs
 from foveal.core.predict import Running, find_device, predict_files
-from foveal.core.writers import FolderWriter
+from foveal.core.run_folder import RunFolder
+from foveal.core.writers import NAMES, FolderWriter
 from foveal.datasets.shapes import ShapesWorld
 from foveal.tasks.detection.average_precision import Found, Truth, average_precision
 from foveal.tasks.detection.options import DetectionOptions
@@ -230,12 +231,13 @@ def write_images(folder: Path, number: int) -> None:
 
 def foveal_folder(task: DetectionTask, folder: Path, out: Path, precision: Any, device: torch.device) -> list[Any]:
     """What `foveal predict` does, and its predictions."""
-    inputs = find_images([str(folder)], IMAGE_SUFFIXES)
     kept: list[Any] = []
-    with FolderWriter(out, inputs=inputs) as writer:
+    with RunFolder(out, {}, NAMES) as run:
+        writer = FolderWriter(run, list_inputs([str(folder)], run.inputs))
         write = writer.write
         writer.write = lambda prediction, name: (kept.append(prediction), write(prediction, name))[1]
-        predict_files(task, inputs, writer, Running(device=device, batch_size=4, num_workers=1, precision=precision))
+        predict_files(task, writer, Running(device=device, batch_size=4, num_workers=1, precision=precision))
+        writer.finish({})
     return sorted(kept, key=lambda prediction: prediction["path"])
 
 

@@ -1,20 +1,29 @@
 """`foveal predict CKPT PATH...`: results for image and video files, as JSON lines and CSV, drawn or in the formats of
 others on request.
+
+A run that was stopped or killed goes on when the same command is given again.
 """
 
+import hashlib
+import os
 import re
-import time
+import sys
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core.errors import DataError, UsageError
-from ..core.inputs import IMAGE_SUFFIXES, Input, find_checkpoint, find_images, is_video
+from ..core.errors import DataError, Interrupted, UsageError
+from ..core.inputs import find_checkpoint
 from ..core.options import PredictionOptions
+from ..core.stop import Stop
 from .main import CommandParser
 
 if TYPE_CHECKING:
+    import torch
+
+    from ..core.input_list import InputList
+    from ..core.run_folder import RunFolder
     from ..core.task import Task
 
 _TASK_OPTIONS = tuple(field.name for field in fields(PredictionOptions))
@@ -42,7 +51,8 @@ def _add_arguments(parser: CommandParser) -> None:
         "paths",
         metavar="PATH",
         nargs="+",
-        help="image and video files, folders of images, globs, or @list.txt with a path a line",
+        help="image and video files, folders, globs, zip and tar archives, s3://... and other addresses, @list.txt "
+        "with a path a line, or - for such a list from standard input",
     )
     add("--out", type=Path, default=Path("predictions"), metavar="DIR", help="folder for the results")
     add("--draw", action="store_true", help="also write each image or video with its results to OUT/pictures")
@@ -52,6 +62,7 @@ def _add_arguments(parser: CommandParser) -> None:
     add("--every", type=int, default=1, metavar="N", help="of videos each N-th frame (default: 1)")
     add("--batch-size", type=int, metavar="N", help="images a step (default: as in training)")
     add("--num-workers", type=int, metavar="N", help="processes that read images (default: by the cores)")
+    add("--timeout", type=float, default=120.0, metavar="S", help="seconds that reading a file may take (default: 120)")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:N, gpu or mps")
     add("--precision", choices=("32", "bf16"), default="32", help="bf16 is faster on most GPUs (default: 32)")
     add("--max-bad", type=int, default=0, metavar="N", help="unreadable files that are still a success")
@@ -89,6 +100,7 @@ _BOUNDS: dict[str, tuple[Callable[[float], bool], str]] = {
     "top_k": _ONE_OR_MORE,
     "batch_size": _ONE_OR_MORE,
     "every": _ONE_OR_MORE,
+    "timeout": (lambda value: value > 0, "above 0"),
     "max_bad": (lambda value: value >= 0, "0 or more"),
     "score": _SHARE,
     "nms_iou": _SHARE,
@@ -113,45 +125,104 @@ def _option(name: str) -> str:
 
 
 def _predict(given: Any) -> int:
-    inputs = find_images(given.paths, IMAGE_SUFFIXES, leave_out=given.out)
     from ..core.fit import quiet
-    from ..core.formats import Formats
-    from ..core.predict import Running, find_device, predict_files
-    from ..core.writers import FolderWriter
+    from ..core.predict import find_device
+    from ..core.run_folder import RunFolder
+    from ..core.writers import NAMES
     from ..tasks import load
 
     quiet()
     device = find_device(given.device)
     task = load(given.checkpoint)
     task.prediction_options = _task_options(given, task)
+    given.formats = _formats(given, task)
+    given.batch_size = given.batch_size or _trained_batch_size(task) or 32
+    with RunFolder(given.out, _identity(given, task, device), NAMES, overwrite=given.overwrite) as run:
+        summary = run.summary
+        if summary is None:
+            summary = _run(given, run, task, device)
+        else:
+            _say(f"Done already: this very command has left {given.out}; --overwrite does it again.")
+    return _verdict(given, summary)
+
+
+def _run(given: Any, run: "RunFolder", task: "Task", device: "torch.device") -> dict[str, Any]:
+    """Predict what is not predicted yet; returns the summary."""
+    from ..core.formats import Formats
+    from ..core.input_list import InputList, list_inputs
+    from ..core.predict import Running, predict_files
+    from ..core.task import versions
+    from ..core.writers import FolderWriter
+
+    if run.state is None:
+        inputs = list_inputs(given.paths, run.inputs, leave_out=given.out)
+    else:
+        inputs = InputList.from_plain(run.state["inputs"], run.inputs)
+    formats = Formats(given.formats, task.class_names, given.crop_margin)
+    writer = FolderWriter(run, inputs, every=given.every, draw=task.draw if given.draw else None, formats=formats)
+    _say(f"{_counted(inputs)} to predict{_rest(writer.done)}; results in {given.out}")
     running = Running(
         device=device,
-        batch_size=given.batch_size or _trained_batch_size(task) or Running.batch_size,
+        batch_size=given.batch_size,
         num_workers=given.num_workers,
         precision=given.precision,
         every=given.every,
+        timeout=given.timeout,
     )
-    formats = Formats(_formats(given, task), task.class_names, given.crop_margin)
-    draw = task.draw if given.draw else None
-    began = time.perf_counter()
-    with FolderWriter(
-        given.out, inputs=inputs, every=given.every, draw=draw, formats=formats, overwrite=given.overwrite
-    ) as writer:
-        print(f"{_counted(inputs)} to predict; results in {given.out}", flush=True)
-        predict_files(task, inputs, writer, running)
-    seconds = time.perf_counter() - began
-    what = "images and frames" if any(is_video(image.path) for image in inputs) else "images"
-    rate = f"{writer.written / seconds:.0f} images/s"
-    print(
-        f"Done: {writer.written} {what} predicted, {writer.failed} unreadable, {seconds:.1f} s ({rate}); "
-        f"results in {given.out}"
+    with Stop() as stop:
+        try:
+            predict_files(task, writer, running, stop.check)
+        except Interrupted as error:
+            done = writer.stop()
+            raise Interrupted(f"{error} {done} of {len(inputs)} files are done; the same command goes on.") from None
+    summary = writer.finish({"task": task.name, "versions": versions()})
+    what = "images and frames" if inputs.videos else "images"
+    _say(
+        f"Done: {summary['predicted']} {what} predicted, {summary['failed']} unreadable, {summary['seconds']:.1f} s "
+        f"({summary['rate']:.0f} images/s); results in {given.out}"
     )
-    if writer.failed > given.max_bad:
+    return summary
+
+
+def _verdict(given: Any, summary: dict[str, Any]) -> int:
+    if summary["failed"] > given.max_bad:
+        files = summary["inputs"]["images"] + summary["inputs"]["videos"]
         raise DataError(
-            f"{writer.failed} of {len(inputs)} files could not be read; {given.out}/failures.jsonl names them with the "
+            f"{summary['failed']} of {files} files could not be read; {given.out}/failures.jsonl names them with the "
             "reason. All others are written."
         )
     return 0
+
+
+def _identity(given: Any, task: "Task", device: "torch.device") -> dict[str, Any]:
+    """What the results depend on."""
+    relative = any(not os.path.isabs(path) for path in given.paths)
+    return {
+        "paths": given.paths,
+        **({"from": os.getcwd()} if relative else {}),
+        "checkpoint": _digest(find_checkpoint(given.checkpoint)),
+        "device": device.type,
+        **{name: getattr(given, name) for name in ("precision", "batch_size", "every", "draw", "crop_margin")},
+        "formats": list(given.formats),
+        **{_option(name): value for name, value in asdict(task.prediction_options).items()},
+    }
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _say(text: str) -> None:
+    """A line for people, who may have gone: a run does not end with the terminal that it was started from."""
+    try:
+        print(text, flush=True)
+    except OSError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # for as long as the process lives
+
+
+def _rest(done: int) -> str:
+    return f", {done} are done already" if done else ""
 
 
 def _task_options(given: Any, task: "Task") -> PredictionOptions:
@@ -166,8 +237,9 @@ def _task_options(given: Any, task: "Task") -> PredictionOptions:
 
 def _formats(given: Any, task: "Task") -> tuple[str, ...]:
     """The formats that were asked for; raises UsageError for one that can't hold what the task finds."""
-    from ..core.writers import FORMATS
+    from ..core.writers import FORMATS, check_formats
 
+    check_formats(given.formats)
     names = (*given.formats, *(["crops"] if given.save_crops else []))
     for name in names:
         if name in FORMATS and name not in task.FORMATS:
@@ -182,8 +254,7 @@ def _trained_batch_size(task: "Task") -> int | None:
     return size if isinstance(size, int) and size > 0 else None
 
 
-def _counted(inputs: list[Input]) -> str:
-    videos = sum(is_video(image.path) for image in inputs)
-    images = len(inputs) - videos
-    counted = [f"{videos} video{'s' * (videos > 1)}"] if videos else []
-    return " and ".join([f"{images} images", *counted] if images else counted)
+def _counted(inputs: "InputList") -> str:
+    images, videos = f"{inputs.images} images", f"{inputs.videos} video{'s' * (inputs.videos > 1)}"
+    counted = f"{images} and {videos}" if inputs.images and inputs.videos else videos if inputs.videos else images
+    return counted + (f" ({inputs.left_out} hidden files left out)" if inputs.left_out else "")

@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 
-from .formats import Format, Formats, Item, free_path
+from .formats import Format, Formats, Item
 from .images import write_image
-from .inputs import Input
+from .input_list import InputList
+from .run_folder import RunFolder, write_file
 from .types import Prediction
 
 
@@ -20,11 +20,10 @@ class Yolo(Format):
     NAMES = ("yolo",)
     OF = ("boxes",)
 
-    def __init__(self, folder: Path, wanted: Formats, inputs: Sequence[Input]) -> None:
-        super().__init__(folder, wanted, inputs)
-        (folder / "yolo").mkdir(parents=True, exist_ok=True)
+    def __init__(self, run: RunFolder, wanted: Formats, inputs: InputList) -> None:
+        super().__init__(run, wanted, inputs)
         names = (" ".join(name.split()) + "\n" for name in self.class_names)
-        (folder / "yolo" / "classes.txt").write_text("".join(names), encoding="utf-8", errors="surrogateescape")
+        write_file(run.path / "yolo" / "classes.txt", "".join(names).encode("utf-8", "surrogateescape"))
 
     def write(self, item: Item) -> None:
         """Write the file of one image or frame."""
@@ -35,7 +34,7 @@ class Yolo(Format):
             for label, score, (x1, y1, x2, y2) in _rows(item.prediction)
         ]
         # a.txt for a.jpg, but a.png.txt for a.png beside it.
-        free_path(self.folder / "yolo", (item.stem, item.whole), ".txt").write_text("".join(lines))
+        write_file(self.run.place("yolo", (item.stem, item.whole), ".txt"), "".join(lines).encode("ascii"))
 
 
 class Crops(Format):
@@ -44,16 +43,17 @@ class Crops(Format):
     NAMES = ("crops",)
     OF = ("boxes",)
 
-    def __init__(self, folder: Path, wanted: Formats, inputs: Sequence[Input]) -> None:
-        super().__init__(folder, wanted, inputs)
+    def __init__(self, run: RunFolder, wanted: Formats, inputs: InputList) -> None:
+        super().__init__(run, wanted, inputs)
         self._margin = wanted.crop_margin
         self._folders = _folder_names(self.class_names)
 
     def write(self, item: Item) -> None:
         """Cut out the boxes of one image or frame; raises ImageError where its file is gone."""
         for number, (label, _, box) in enumerate(_rows(item.prediction)):
-            crop, folder = _cut(item.image, box, self._margin), self.folder / "crops" / self._folders[label]
-            write_image(free_path(folder, (item.stem, item.whole), f"_{number}.jpg"), crop)
+            crop = _cut(item.image, box, self._margin)
+            folder = f"crops/{self._folders[label]}"
+            write_image(self.run.place(folder, (item.stem, item.whole), f"_{number}.jpg"), crop)
 
 
 def _rows(prediction: Prediction) -> Iterator[tuple[int, float, list[float]]]:

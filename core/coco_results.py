@@ -3,16 +3,14 @@ Format").
 """
 
 import json
-import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .formats import Format, Formats, Item
-from .inputs import Input, is_video
+from .input_list import InputList, number_in_name
 from .masks import BACKGROUND
 from .outlines import parts
+from .run_folder import GrowingFile, RunFolder
 from .types import Prediction
 
 
@@ -30,36 +28,31 @@ class Coco(Format):
     NAMES = ("coco_results.json", "coco_images.json")
     OF = ("boxes", "mask")
 
-    def __init__(self, folder: Path, wanted: Formats, inputs: Sequence[Input]) -> None:
-        super().__init__(folder, wanted, inputs)
-        self._numbers = _numbers_in_names(inputs)
-        self._count = 0
+    def __init__(self, run: RunFolder, wanted: Formats, inputs: InputList) -> None:
+        super().__init__(run, wanted, inputs)
+        self._numbered = inputs.numbered
         categories = [{"id": number, "name": name} for number, name in enumerate(self.class_names, start=1)]
-        self._results = _JsonList(folder / "coco_results.json", "[", "]")
-        self._images = _JsonList(
-            folder / "coco_images.json", f'{{"categories": {json.dumps(categories)},\n"images": [', "]}"
-        )
+        head = f'{{"categories": {json.dumps(categories)},\n"images": ['
+        self._results = run.growing("coco_results.json", head=b"[", tail=b"\n]\n")
+        self._images = run.growing("coco_images.json", head=head.encode("ascii"), tail=b"\n]}\n")
 
     def write(self, item: Item) -> None:
         """Add the boxes, or the parts of the mask, of one image or frame."""
-        self._count += 1
-        number, prediction = self._numbers.get(item.name, self._count), item.prediction
+        number = number_in_name(item.name) if self._numbered else item.number
+        prediction = item.prediction
         height, width = prediction["size"]
         frame = {"frame": prediction["frame"]} if "frame" in prediction else {}
-        self._images.add({"id": number, "file_name": item.name, "height": height, "width": width, **frame})
+        _add(self._images, {"id": number, "file_name": item.name, "height": height, "width": width, **frame})
         entries = _boxes(prediction) if "boxes" in prediction else _parts(prediction)
         for entry in entries:
-            self._results.add({"image_id": number, **entry})
+            _add(self._results, {"image_id": number, **entry})
 
-    def flush(self) -> None:
-        """Leave whole JSON files, whatever happens next."""
-        self._results.flush()
-        self._images.flush()
 
-    def close(self) -> None:
-        """Finish both files."""
-        self._results.close()
-        self._images.close()
+def _add(file: GrowingFile, entry: Mapping[str, Any]) -> None:
+    """Add an entry to a list in a JSON file, which is whole after every flush."""
+    separator = b"\n" if file.empty else b",\n"
+    # ASCII: a name that is not UTF-8 is written as escapes, and reads back as the same name.
+    file.write(separator + json.dumps(entry, ensure_ascii=True).encode("ascii"))
 
 
 def _boxes(prediction: Prediction) -> Iterator[dict[str, Any]]:
@@ -83,45 +76,3 @@ def _parts(prediction: Prediction) -> Iterator[dict[str, Any]]:
                 "area": part.area,
                 "score": round(score, 6),
             }
-
-
-class _JsonList:
-    """A JSON file that ends in a list, which grows without being held in memory, and is whole after every flush."""
-
-    def __init__(self, path: Path, head: str, tail: str) -> None:
-        self._file = path.open("wb")
-        self._file.write(head.encode("ascii"))
-        self._tail = f"\n{tail}\n".encode("ascii")
-        self._first = True
-
-    def add(self, value: Mapping[str, Any]) -> None:
-        """Add an entry."""
-        self._file.write(b"\n" if self._first else b",\n")
-        # ASCII: a name that is not UTF-8 is written as escapes, and reads back as the same name.
-        self._file.write(json.dumps(value, ensure_ascii=True).encode("ascii"))
-        self._first = False
-
-    def flush(self) -> None:
-        """Write the end, and go back before it: the next entry, which is longer, takes its place."""
-        place = self._file.tell()
-        self._file.write(self._tail)
-        self._file.flush()
-        self._file.seek(place)
-
-    def close(self) -> None:
-        """Finish the file."""
-        if not self._file.closed:
-            self.flush()
-            self._file.close()
-
-
-def _numbers_in_names(inputs: Sequence[Input]) -> dict[str, int]:
-    """By name, the numbers of images whose names are all such as COCO's; empty where they are not."""
-    numbers = {}
-    for image in inputs:
-        stem = os.path.splitext(os.path.basename(image.name))[0]
-        match = re.fullmatch(r"(?:COCO_\w+_)?(\d+)", stem, re.ASCII)
-        if match is None or is_video(image.path):
-            return {}
-        numbers[image.name] = int(match.group(1))
-    return numbers if len(set(numbers.values())) == len(numbers) else {}

@@ -66,6 +66,7 @@ def fit(
         logger=TensorBoardLogger(folder, name="", version="tensorboard") if find_spec("tensorboard") else None,
         clip_norm=clip_norm,
     )
+    task.to(memory_format=torch.channels_last)
     try:
         trainer.fit(task, datamodule=data, ckpt_path=resume and str(resume))
     except SystemExit as error:  # what Lightning makes of a second Ctrl-C

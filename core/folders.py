@@ -1,5 +1,6 @@
 """Folders for results. Imports no torch."""
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -44,3 +45,15 @@ def require_empty(folder: Path) -> None:
     """Raise UsageError where `folder` holds something already, or is a file."""
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise UsageError(f"{folder}: something is there already; give a folder that is empty or not there.")
+
+
+def short_name(name: str) -> str:
+    """`name`, a path, with a last part that a file system takes: of more than 255 bytes, its beginning and a hash."""
+    folder, file = os.path.split(name)
+    data = os.fsencode(file)
+    if len(data) <= 255:
+        return name
+    ending = os.path.splitext(file)[1]
+    return os.path.join(
+        folder, os.fsdecode(data[:200]) + f"~{hashlib.blake2b(data, digest_size=8).hexdigest()}{ending}"
+    )

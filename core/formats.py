@@ -1,18 +1,16 @@
 """What the formats of results have in common: which are wanted, what a result is about, and where its files go."""
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain, count
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
 from .images import read_image
-from .inputs import Input
+from .input_list import InputList
+from .run_folder import RunFolder
 from .types import Prediction
 from .videos import read_frame
 
@@ -29,11 +27,12 @@ class Formats:
 
 
 class Item:
-    """A prediction, the name that results about it take, and its picture."""
+    """A prediction, the name that results about it take, its number among all of the run, from 1, and its picture."""
 
-    def __init__(self, prediction: Prediction, name: str) -> None:
+    def __init__(self, prediction: Prediction, name: str, number: int) -> None:
         self.prediction = prediction
         self.name = name
+        self.number = number
 
     @cached_property
     def image(self) -> np.ndarray:
@@ -57,15 +56,15 @@ class Item:
 
 
 class Format:
-    """Writes predictions below `folder`; `NAMES` are the files and folders that it makes there, `OF` the keys of a
-    prediction any of which it can write.
+    """Writes predictions into the folder of a run; `NAMES` are the files and folders that it makes there, `OF` the keys
+    of a prediction any of which it can write.
     """
 
     NAMES: ClassVar[tuple[str, ...]]
     OF: ClassVar[tuple[str, ...]]
 
-    def __init__(self, folder: Path, wanted: Formats, inputs: Sequence[Input]) -> None:
-        self.folder = folder
+    def __init__(self, run: RunFolder, wanted: Formats, inputs: InputList) -> None:
+        self.run = run
         self.class_names = list(wanted.class_names)
 
     @classmethod
@@ -76,32 +75,3 @@ class Format:
     def write(self, item: Item) -> None:
         """Add what was found in one image or frame; raises MachineError where that cannot be written."""
         raise NotImplementedError
-
-    def flush(self) -> None:
-        """Hand everything so far to the operating system."""
-
-    def close(self) -> None:
-        """Finish."""
-
-
-def short_name(name: str) -> str:
-    """`name`, a path, with a last part that a file system takes: of more than 255 bytes, its beginning and a hash."""
-    folder, file = os.path.split(name)
-    data = os.fsencode(file)
-    if len(data) <= 255:
-        return name
-    ending = os.path.splitext(file)[1]
-    return os.path.join(
-        folder, os.fsdecode(data[:200]) + f"~{hashlib.blake2b(data, digest_size=8).hexdigest()}{ending}"
-    )
-
-
-def free_path(folder: Path, stems: Sequence[str], ending: str) -> Path:
-    """The first of `stems` below `folder`, with `ending`, that is not there yet, or else the last with a number behind
-    it. Its folder is made.
-    """
-    numbered = (f"{stems[-1]}~{number}" for number in count(2))
-    paths = (folder / short_name(f"{stem}{ending}") for stem in chain(stems, numbered))
-    target = next(path for path in paths if not path.exists())
-    target.parent.mkdir(parents=True, exist_ok=True)
-    return target

@@ -18,6 +18,7 @@ _BEYOND_THE_END = (struct.error, IndexError, OverflowError)  # what reading a nu
 ImageErrorCode = Literal[
     "MISSING", "UNREADABLE", "NOT_A_FILE", "EMPTY_FILE",
     "NOT_AN_IMAGE", "UNSUPPORTED", "TOO_LARGE", "TRUNCATED", "DAMAGED",
+    "CRASHED", "TIMEOUT",
 ]  # fmt: skip
 
 

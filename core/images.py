@@ -34,6 +34,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from . import archives, remote
 from .errors import DataError, MachineError, UsageError, unknown
 from .image_headers import (
     MAX_SIDE,
@@ -157,8 +158,18 @@ _WRITTEN = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 
 
 def read_bytes(path: ImagePath) -> bytes:
-    """All bytes of an image file; raises ImageError for one that is missing, empty, too large or no file."""
+    """All bytes of an image file, of one in an archive (photos.zip/a.jpg), or at an address (s3://bucket/a.jpg).
+
+    Raises ImageError for one that is missing, empty, too large or no file.
+    """
     name = os.fsdecode(path)
+    data = _read_remote(name) if remote.is_address(name) else _read_local(name)
+    if not data:
+        raise ImageError(name, "EMPTY_FILE", "is empty (0 bytes); copy it again or leave it out")
+    return data
+
+
+def _read_local(name: str) -> bytes:
     try:
         with open(name, "rb", opener=_open_without_waiting) as file:
             status = os.fstat(file.fileno())
@@ -168,14 +179,36 @@ def read_bytes(path: ImagePath) -> bytes:
                 raise ImageError(
                     name, "TOO_LARGE", f"has {status.st_size:,} bytes; the decoder takes {_MAX_BYTES:,} at most"
                 )
-            data = file.read()
+            return file.read()
     except ValueError:
         raise ImageError(name, "MISSING", "has a NUL byte in its name, so there is no such file") from None
+    except NotADirectoryError as error:
+        place = archives.split(name)
+        if place is None:
+            raise _open_error(name, error) from None
+        return _read_member(name, *place)
     except OSError as error:
         raise _open_error(name, error) from None
-    if not data:
-        raise ImageError(name, "EMPTY_FILE", "is empty (0 bytes); copy it again or leave it out")
-    return data
+
+
+def _read_member(name: str, archive: str, member: str) -> bytes:
+    try:
+        return archives.read_member(archive, member, _MAX_BYTES)
+    except KeyError:
+        raise ImageError(name, "MISSING", "is not in the archive; check the name") from None
+    except archives.MemberError as error:
+        raise ImageError(name, "DAMAGED", str(error)) from None
+    except OSError as error:
+        raise _open_error(name, error) from None
+
+
+def _read_remote(name: str) -> bytes:
+    try:
+        return remote.read(name, _MAX_BYTES)
+    except FileNotFoundError:
+        raise ImageError(name, "MISSING", "does not exist; check the address") from None
+    except OSError as error:
+        raise ImageError(name, "UNREADABLE", f"cannot be read: {error}") from None
 
 
 def _open_without_waiting(path: str, flags: int) -> int:

@@ -7,18 +7,19 @@ from typing import ClassVar
 import numpy as np
 
 from .errors import MachineError
-from .formats import Item, free_path
+from .formats import Item
 from .masks import write_mask
+from .run_folder import RunFolder
 
 
 class PixelFiles:
-    """Writes one entry of predictions, `KEY`, to `FOLDER` below `folder`, a file an image or frame."""
+    """Writes one entry of predictions, `KEY`, to `FOLDER` in the folder of a run, a file an image or frame."""
 
     KEY: ClassVar[str]
     FOLDER: ClassVar[str]
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, run: RunFolder) -> None:
+        self._run = run
 
     def write(self, item: Item) -> str:
         """Write the entry, and return its file's path below the folder of results.
@@ -28,10 +29,10 @@ class PixelFiles:
         raise NotImplementedError
 
     def _path(self, item: Item, ending: str) -> Path:
-        return free_path(self._folder / self.FOLDER, (item.whole,), ending)
+        return self._run.place(self.FOLDER, (item.whole,), ending)
 
     def _below(self, path: Path) -> str:
-        return path.relative_to(self._folder).as_posix()
+        return path.relative_to(self._run.path).as_posix()
 
 
 class Masks(PixelFiles):

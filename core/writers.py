@@ -1,20 +1,20 @@
 """From predictions to files: the only code, with the formats beside it, that knows how results are stored.
 
 `predictions.jsonl` holds one line an image or frame; `predictions.csv` one row an image, or one a box or a class of a
-mask where the task finds such; `failures.jsonl` one line for each file that could not be read. What is said pixel by
+mask where the task finds such; `failures.jsonl` one line for each file that could not be read; `summary.json`, written
+last, the counts. What is said pixel by
 pixel has files of its own, in `masks/` and `probabilities/`. On request: `pictures/` mirrors the input with a drawn
 picture for each image and a drawn video for each video, and files in the formats of others.
 """
 
 import csv
+import io
 import json
-import os
-import shutil
+import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -23,60 +23,89 @@ import torch
 from .box_formats import Crops, Yolo
 from .coco_results import Coco
 from .errors import DataWarning, UsageError, unknown
-from .folders import make_folder
-from .formats import Format, Formats, Item, short_name
+from .formats import Format, Formats, Item
 from .images import ImageError, write_image
-from .inputs import Input, is_video
+from .input_list import InputList
 from .mask_formats import Masks, PixelFiles, Probabilities
+from .run_folder import SUMMARY, RunFolder
 from .types import Prediction
 from .videos import VideoFile, read_header
 
 Draw = Callable[[np.ndarray, Prediction], np.ndarray]
 
+SCHEMA = 1  # of predictions.jsonl, failures.jsonl and summary.json: raised when an entry changes its meaning
 FORMATS: Mapping[str, type[Format]] = {"coco": Coco, "yolo": Yolo, "crops": Crops}
 
 _LONGEST = 65_000  # pixels a side of a picture, with room for a legend: a JPEG holds 65,500
-_LINES = ("predictions.jsonl", "predictions.csv", "failures.jsonl")
 _PIXELS: tuple[type[PixelFiles], ...] = (Masks, Probabilities)
-# What a run may leave beside its lines.
-_NAMES = ("pictures", *(kind.FOLDER for kind in _PIXELS), *(name for kind in FORMATS.values() for name in kind.NAMES))
+_COMMIT_INPUTS, _COMMIT_SECONDS = 1024, 10.0  # what a kill costs at most
+# All that a run may leave in its folder.
+NAMES = (
+    "predictions.jsonl",
+    "predictions.csv",
+    "failures.jsonl",
+    SUMMARY,
+    "pictures",
+    *(kind.FOLDER for kind in _PIXELS),
+    *(name for kind in FORMATS.values() for name in kind.NAMES),
+)
+
+
+def check_formats(names: tuple[str, ...]) -> None:
+    """Raise UsageError for a name that is no format's."""
+    for name in names:
+        if name not in FORMATS:
+            raise unknown("format of results", name, FORMATS, "Give --formats some of them, with commas between.")
 
 
 class FolderWriter:
-    """Writes the results of one prediction run into a folder; use as a context manager.
+    """Writes the results of a prediction run into its folder, from where its last commit left off.
 
-    `inputs` are the files to be predicted, and of their videos each `every`-th frame. `draw` makes the picture of a
-    prediction, or is None for no pictures. Raises UsageError where the folder holds results already and `overwrite` is
-    False, or something that is not ours in the place of results, or a format is unknown; MachineError where the folder
-    cannot be written.
+    Of the videos among `inputs` each `every`-th frame is predicted. `draw` makes the picture of a prediction, or is
+    None for no pictures. Raises UsageError where a format is unknown, MachineError where the folder cannot be written.
     """
 
     def __init__(
         self,
-        folder: Path,
+        run: RunFolder,
+        inputs: InputList,
         *,
-        inputs: Sequence[Input] = (),
         every: int = 1,
         draw: Draw | None = None,
         formats: Formats | None = None,
-        overwrite: bool = False,
     ) -> None:
-        self.folder = folder
-        self.failed = 0
-        self.written = 0
-        self._frames = any(is_video(image.path) for image in inputs)
-        self._csv: Any = None
         formats = formats or Formats()
-        for name in formats.names:
-            if name not in FORMATS:
-                raise unknown("format of results", name, FORMATS, "Give --formats some of them, with commas between.")
-        _clear(folder, overwrite)
-        self._files: dict[str, Any] = {
-            name: (folder / name).open("w", encoding="utf-8", errors="surrogateescape", newline="") for name in _LINES
-        }
-        self._pictures = _Pictures(folder / "pictures", draw, every) if draw is not None else None
-        self._pixels = [kind(folder) for kind in _PIXELS]
-        self._formats = {name: FORMATS[name](folder, formats, inputs) for name in dict.fromkeys(formats.names)}
+        check_formats(tuple(formats.names))
+        self.inputs = inputs
+        self._run = run
+        if run.state is None:
+            run.commit(
+                {"inputs": inputs.as_plain(), "offset": 0, "done": 0, "written": 0, "failures": {}, "seconds": 0}
+            )
+        state = run.state or {}
+        self.offset: int = state["offset"]  # in the list of inputs, of the first whose results are not all there
+        self.done: int = state["done"]  # inputs whose results are there
+        self.written: int = state["written"]  # predictions
+        self.failures = Counter[str](state["failures"])  # by their code
+        self._seconds: float = state["seconds"]  # of earlier starts of this run
+        self._began = self._committed = time.monotonic()
+        self._since = 0  # inputs done since the last commit
+        self._begun = False  # results of an input that is not done are there
+        self._frames = inputs.videos > 0
+        self._lines, self._table, self._failed = map(run.growing, NAMES[:3])
+        self._pictures = _Pictures(run, draw, every) if draw is not None else None
+        self._pixels = [kind(run) for kind in _PIXELS]
+        self._formats = {name: FORMATS[name](run, formats, inputs) for name in dict.fromkeys(formats.names)}
+
+    @property
+    def failed(self) -> int:
+        """Files that could not be read."""
+        return self.failures.total()
+
+    @property
+    def seconds(self) -> float:
+        """How long the run has worked, earlier starts included."""
+        return self._seconds + time.monotonic() - self._began
 
     def write(self, prediction: Prediction, name: str) -> None:
         """Add a prediction; its picture is called `name`, a path below the folder that was searched, and `.jpg`.
@@ -86,43 +115,76 @@ class FolderWriter:
         for wanted, each in self._formats.items():
             if not any(key in prediction for key in each.OF):
                 raise UsageError(f"The format {wanted} is of {each.subject()}, and this task finds none; leave it out.")
-        item = Item(prediction, name)
+        self._begun = True
+        self.written += 1
+        item = Item(prediction, name, self.written)
         paths = {each.KEY: each.write(item) for each in self._pixels if each.KEY in prediction}
-        self._line("predictions.jsonl", {key: paths.get(key) or _plain(key, prediction[key]) for key in prediction})
-        if self._csv is None:
-            self._csv = csv.writer(self._files["predictions.csv"])
-            self._csv.writerow(_csv_header(prediction, self._frames))
-        self._csv.writerows(_csv_rows(prediction, self._frames))
+        self._lines.write(_line({key: paths.get(key) or _plain(key, prediction[key]) for key in prediction}))
+        rows = [_csv_header(prediction, self._frames)] if self._table.empty else []
+        self._table.write(_csv([*rows, *_csv_rows(prediction, self._frames)]))
         for each in self._formats.values():
             with _without_image():
                 each.write(item)
         if self._pictures is not None:
             with _without_image():
                 self._pictures.write(item)
-        self.written += 1
 
     def fail(self, error: ImageError) -> None:
         """Add a file that could not be read, with the reason."""
-        self._line("failures.jsonl", {"path": str(error.path), "code": error.code, "reason": str(error)})
-        self.failed += 1
+        self._begun = True
+        self._failed.write(_line({"path": str(error.path), "code": error.code, "reason": str(error)}))
+        self.failures[error.code] += 1
 
-    def flush(self) -> None:
-        """Hand everything so far to the operating system."""
-        for file in (*self._files.values(), *self._formats.values()):
-            file.flush()
+    def finish_inputs(self, count: int, offset: int) -> None:
+        """Note that all results of the next `count` inputs are there, up to `offset` in their list; now and then,
+        commit.
+        """
+        self.done, self.offset, self._since, self._begun = self.done + count, offset, self._since + count, False
+        if self._pictures is not None:
+            self._pictures.close()
+        if self._since >= _COMMIT_INPUTS or time.monotonic() - self._committed >= _COMMIT_SECONDS:
+            self.commit()
 
-    def __enter__(self) -> "FolderWriter":
-        return self
+    def commit(self) -> None:
+        """Make all results of the finished inputs safe; no other may have been begun."""
+        progress = {"offset": self.offset, "done": self.done, "written": self.written, "failures": dict(self.failures)}
+        self._run.commit({"inputs": self.inputs.as_plain(), "seconds": round(self.seconds, 3), **progress})
+        self._committed, self._since = time.monotonic(), 0
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for file in (*self._files.values(), *self._formats.values(), *([self._pictures] if self._pictures else [])):
-            file.close()
+    def stop(self) -> int:
+        """Commit, but within an input; returns how many inputs are safe."""
+        if not self._begun:
+            self.commit()
+        assert self._run.state is not None
+        return self._run.state["done"]
 
-    def _line(self, file: str, values: Mapping[str, Any]) -> None:
-        # ASCII: a name that is not UTF-8 is written as escapes, and reads back as the same name.
-        self._files[file].write(json.dumps(values, ensure_ascii=True) + "\n")
+    def finish(self, summary: Mapping[str, Any]) -> dict[str, Any]:
+        """End the run, with `summary` and the counts in `summary.json`; returns what is in there."""
+        self.commit()
+        seconds = round(self.seconds, 3)
+        whole = {
+            "schema": SCHEMA,
+            "inputs": {key: getattr(self.inputs, key) for key in ("images", "videos", "left_out")},
+            "predicted": self.written,
+            "failed": self.failed,
+            "failures": dict(sorted(self.failures.items())),
+            "seconds": seconds,
+            "rate": round(self.written / max(seconds, 1e-3), 2),
+            **summary,
+        }
+        self._run.finish(whole)
+        return whole
+
+
+def _line(values: Mapping[str, Any]) -> bytes:
+    # ASCII: a name that is not UTF-8 is written as escapes, and reads back as the same name.
+    return json.dumps(values, ensure_ascii=True).encode("ascii") + b"\n"
+
+
+def _csv(rows: list[list[Any]]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows)
+    return text.getvalue().encode("utf-8", "surrogateescape")
 
 
 @contextmanager
@@ -139,8 +201,8 @@ def _without_image() -> Iterator[None]:
 class _Pictures:
     """Drawn pictures, and one drawn video at a time."""
 
-    def __init__(self, folder: Path, draw: Draw, every: int) -> None:
-        self._folder = folder
+    def __init__(self, run: RunFolder, draw: Draw, every: int) -> None:
+        self._run = run
         self._draw = draw
         self._every = every
         self._video: VideoFile | None = None
@@ -155,15 +217,12 @@ class _Pictures:
         drawn = self._draw(item.image, item.prediction)
         # The whole name with its suffix stays, so that a.jpg and a.png do not overwrite each other.
         if "frame" not in item.prediction:
-            target = self._folder / short_name(f"{item.name}.jpg")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            write_image(target, drawn)
+            write_image(self._run.place("pictures", (item.name,), ".jpg"), drawn)
             return
         path = item.prediction["path"]
         if self._video is None or path != self._path:
             self.close()
-            target = self._folder / short_name(f"{item.name}.mp4")
-            target.parent.mkdir(parents=True, exist_ok=True)
+            target = self._run.place("pictures", (item.name,), ".mp4")
             # Of fewer frames, each is shown for longer: the video keeps its speed.
             self._video, self._path = VideoFile(target, read_header(path).rate / self._every), path
         self._video.write(drawn)
@@ -173,24 +232,6 @@ class _Pictures:
         if self._video is not None:
             self._video.close()
             self._video = None
-
-
-def _clear(folder: Path, overwrite: bool) -> None:
-    """Make the folder, without what an earlier run left and this one may not write: it must not be taken for this
-    one's.
-    """
-    ours = (folder / "predictions.jsonl").exists()
-    if ours and not overwrite:
-        raise UsageError(f"{folder}: results are already there; give another --out, or --overwrite them.")
-    there = [folder / name for name in _NAMES if os.path.lexists(folder / name)]
-    if there and not ours:  # a data set has masks/ too
-        raise UsageError(f"{there[0]} is there already, and no predictions.jsonl beside it: give another --out.")
-    make_folder(folder)
-    for path in there:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
 
 
 def _plain(key: str, value: Any) -> Any:

@@ -57,7 +57,8 @@ class DetectionOptions:
             2015); fasterrcnn_dc5, on a single dilated map; ssd (Liu et al. 2016; on vgg16 the paper's network); ssdlite
             (Sandler et al. 2018); retinanet (Lin et al. 2017); fcos (Tian et al. 2019).
         channels: width of the feature pyramid and of what reads it.
-        regions: of Faster R-CNN, regions of an image that a training step learns to classify; fewer are faster.
+        regions: of Faster R-CNN, regions of an image that a training step learns to classify, chosen among the four
+            times as many best proposals, 2,000 at most; fewer are faster.
         anchors: the boxes to start from.
         score: candidates with a lower score are no detections, in evaluation; null for the head's own.
         nms_iou: of two boxes of a class that overlap by more, the one of lower score goes; null for the head's own.

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from foveal.cli.main import main
-from foveal.core import predict as foveal_predict
+from foveal.core import reading
 from foveal.core.data import DataOptions, preprocessing
 from foveal.core.images import read_image, write_image
 from foveal.core.task import Task
@@ -157,7 +157,7 @@ def test_boxes_come_in_every_form(predict, folder, tmp_path, capsys):
     assert files == [
         "coco_images.json", "coco_results.json", "crops/green/a_0.jpg", "crops/red/a_1.jpg", "failures.jsonl",
         "pictures/a.png.jpg", "pictures/sub/b.png.jpg", "predictions.csv", "predictions.jsonl",
-        "yolo/a.txt", "yolo/classes.txt", "yolo/sub/b.txt",
+        "summary.json", "yolo/a.txt", "yolo/classes.txt", "yolo/sub/b.txt",
     ]  # fmt: skip
     crop = read_image(out / "crops/red/a_1.jpg")
     assert crop.shape == (60, 50, 3) and (crop[..., 0] > 200).all()
@@ -282,7 +282,7 @@ def test_tiles_of_many_images_go_through_together(predict, colours, tmp_path, wo
     failures = lines(tmp_path, "failures.jsonl")
     assert [Path(line["path"]).name for line in failures] == ["2.jpg", "3.png"]  # each once
     if workers == "0":
-        assert colours.batches == [3, 2, 1]  # of batches of three parts: what could be read
+        assert colours.batches == [3, 1, 2]  # of three files each, in batches of three parts: what could be read
 
 
 def test_an_image_whose_tile_fails_is_one_failure_and_takes_nothing_from_the_next(predict, monkeypatch, tmp_path):
@@ -313,26 +313,26 @@ def test_a_large_image_is_held_by_one_process(predict, monkeypatch, tmp_path, la
             return super().__call__(sample, seed)
 
     monkeypatch.setattr(Colours, "transform", lambda self, _: Signs(resize_steps(self.preprocessing)))
-    monkeypatch.setattr(foveal_predict, "_LARGE", large)
+    monkeypatch.setattr(reading, "_LARGE", large)
     (tmp_path / "in").mkdir()
     (tmp_path / "seen").mkdir()
     for number in range(3):
         write_image(tmp_path / "in" / f"{number}.png", picture([(0, 20 + number, 20, 60, 80)], (300, 420)))
-    assert predict(tmp_path / "in", "--tile", "150", "--batch-size", "5", "--num-workers", "2") == 0
+    assert predict(tmp_path / "in", "--tile", "150", "--batch-size", "1", "--num-workers", "2") == 0
     assert [round(line["boxes"][0][0]) for line in lines(tmp_path)] == [20, 21, 22]
     assert len(list((tmp_path / "seen").iterdir())) == processes
 
 
 def test_images_small_and_large_come_in_their_order(predict, colours, monkeypatch, tmp_path):
-    monkeypatch.setattr(foveal_predict, "_LARGE", 40_000)
+    monkeypatch.setattr(reading, "_LARGE", 40_000)
     (tmp_path / "in").mkdir()
     sizes = [(60, 90), (60, 90), (300, 420), (60, 90), (300, 420), (300, 420), (60, 90)]
     for number, size in enumerate(sizes):
         write_image(tmp_path / "in" / f"{number}.png", picture([(0, 10 + number, 20, 50, 50)], size))
     assert predict(tmp_path / "in", "--tile", "300", "--batch-size", "4", "--num-workers", "2") == 0
     assert [round(line["boxes"][0][0]) for line in lines(tmp_path)] == [10, 11, 12, 13, 14, 15, 16]
-    # Large images are two tiles and the whole; they share a batch with each other, but not with small ones.
-    assert colours.batches == [2, 3, 1, 4, 2, 1]
+    # Large images are two tiles and the whole; they share a batch with no other.
+    assert colours.batches == [2, 3, 1, 3, 3, 1]
 
 
 def test_what_is_too_large_at_once_is_read_in_tiles(predict, tmp_path):

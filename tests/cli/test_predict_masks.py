@@ -111,7 +111,7 @@ def test_masks_come_in_every_form(predict, folder, tmp_path):
     assert files == [
         "coco_images.json", "coco_results.json", "failures.jsonl", "masks/a.png.png", "masks/sub/b.png.png",
         "pictures/a.png.jpg", "pictures/sub/b.png.jpg", "predictions.csv", "predictions.jsonl",
-        "probabilities/a.png.npy", "probabilities/sub/b.png.npy",
+        "probabilities/a.png.npy", "probabilities/sub/b.png.npy", "summary.json",
     ]  # fmt: skip
     assert (first["names"], first["pixels"]) == (["background", "cell"], [84000, 36000])
     assert (second["names"], second["pixels"]) == (["background"], [120000])

@@ -1,18 +1,34 @@
 """Which files a command line means."""
 
+import io
 import os
+import tracemalloc
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from foveal.core.errors import DataError, UsageError
-from foveal.core.inputs import find_images
+from foveal.core.input_list import list_inputs
+from foveal.core.inputs import Input, sorted_in_parts
 
-SUFFIXES = frozenset({".png", ".jpg"})
+
+@pytest.fixture
+def find(tmp_path_factory):
+    """The inputs that arguments mean, in a list."""
+    file = tmp_path_factory.mktemp("run") / "inputs"
+
+    def inputs(*arguments, **options) -> list[Input]:
+        listed = list_inputs([str(argument) for argument in arguments], file, **options)
+        return [given for given, _ in listed.read()]
+
+    return inputs
 
 
-def names(*arguments):
-    return [image.name for image in find_images([str(argument) for argument in arguments], SUFFIXES)]
+@pytest.fixture
+def names(find):
+    """Their names."""
+    return lambda *arguments: [given.name for given in find(*arguments)]
 
 
 @pytest.fixture
@@ -24,11 +40,11 @@ def tree(tmp_path):
     return tmp_path
 
 
-def test_a_folder_is_searched_at_any_depth_without_hidden_files_and_litter(tree):
+def test_a_folder_is_searched_at_any_depth_without_hidden_files_and_litter(names, tree):
     assert names(tree) == ["a.JPG", "b.png", "deep/er/c.jpg"]
 
 
-def test_globs_lists_and_files(tree, monkeypatch):
+def test_globs_lists_and_files(names, tree, monkeypatch):
     monkeypatch.chdir(tree)
     assert names("*.png") == ["b.png"]
     assert names("**/*.jpg") == ["deep/er/c.jpg"]
@@ -37,11 +53,11 @@ def test_globs_lists_and_files(tree, monkeypatch):
     assert names("notes.txt") == ["notes.txt"]  # asked for by name: whatever it is, it gets an answer
 
 
-def test_a_file_named_twice_counts_once(tree):
+def test_a_file_named_twice_counts_once(names, tree):
     assert len(names(tree / "b.png", tree, tree / "deep" / ".." / "b.png")) == 3
 
 
-def test_results_of_several_folders_have_different_names(tree, monkeypatch):
+def test_results_of_several_folders_have_different_names(names, tree, monkeypatch):
     monkeypatch.chdir(tree)
     for name in ("one/1.png", "two/1.png"):
         Path(name).parent.mkdir()
@@ -53,7 +69,7 @@ def test_results_of_several_folders_have_different_names(tree, monkeypatch):
     assert names("b.png", "../b.png") == ["b.png", "b~2.png"]
 
 
-def test_an_image_behind_a_link_is_found_wherever_it_lies(tmp_path):
+def test_an_image_behind_a_link_is_found_wherever_it_lies(names, tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / ".store").mkdir()
     (tmp_path / "photos" / ".store" / "abcdef").touch()  # as git-annex and hub caches keep them
@@ -61,39 +77,88 @@ def test_an_image_behind_a_link_is_found_wherever_it_lies(tmp_path):
     assert names(tmp_path / "photos") == ["a.png"]
 
 
-def test_the_folder_for_results_is_not_searched_and_links_to_its_own_files_count_once(tree):
+def test_the_folder_for_results_is_not_searched_and_links_to_its_own_files_are_files(find, tree):
     (tree / "link.png").symlink_to(tree / "b.png")
     (tree / "out").mkdir()
     (tree / "out" / "drawn.png").touch()
-    found = find_images([str(tree)], SUFFIXES, leave_out=tree / "out")
-    assert [image.name for image in found] == ["a.JPG", "b.png", "deep/er/c.jpg"]
+    found = find(tree, leave_out=tree / "out")
+    assert [image.name for image in found] == ["a.JPG", "b.png", "link.png", "deep/er/c.jpg"]
 
 
-def test_a_loop_of_links_ends(tree):
+def test_a_loop_of_links_ends(names, tree):
     (tree / "deep" / "loop").symlink_to(tree)
     assert len(names(tree)) == 3
 
 
-def test_names_for_results_stay_below_the_output_folder(tree, monkeypatch):
+def test_names_for_results_stay_below_the_output_folder(names, tree, monkeypatch):
     monkeypatch.chdir(tree / "deep")
     assert names("../b.png") == ["b.png"]
     assert not names(str(tree / "b.png"))[0].startswith(("/", ".."))
 
 
-def test_a_name_in_any_bytes_is_found(tree):
+def test_a_name_in_any_bytes_is_found(find, tree):
     with open(os.fsencode(tree) + b"/caf\xe9.png", "wb"):
         pass
-    (found,) = [image for image in find_images([str(tree)], SUFFIXES) if "caf" in image.name]
+    (found,) = [image for image in find(tree) if "caf" in image.name]
     assert os.fsencode(found.name) == b"caf\xe9.png"
 
 
+def test_a_list_from_standard_input(names, tree, monkeypatch):
+    monkeypatch.chdir(tree)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"b.png\n\n deep \r\nmissing.png")))
+    assert names("-") == ["b.png", "deep/er/c.jpg", "missing.png"]
+
+
+def test_what_was_left_out_is_counted(tree, tmp_path):
+    listed = list_inputs([str(tree)], tmp_path / "list")
+    assert (listed.images, listed.videos, listed.left_out) == (3, 0, 4)
+
+
+def test_videos_come_last(names, tree, monkeypatch):
+    monkeypatch.chdir(tree)
+    Path("a.mp4").touch()
+    assert names("a.mp4", "b.png") == ["b.png", "a.mp4"]
+
+
+def test_a_list_is_read_from_any_place(tree, tmp_path):
+    listed = list_inputs([str(tree)], tmp_path / "list")
+    offsets = [offset for _, offset in listed.read()]
+    for number, offset in enumerate(offsets, 1):
+        assert [given.name for given, _ in listed.read(offset)] == ["a.JPG", "b.png", "deep/er/c.jpg"][number:]
+        assert listed.offset(number) == offset
+
+
+@pytest.mark.parametrize(("count", "run"), [(0, 3), (2, 3), (3, 3), (10, 3), (5000, 1500)])
+def test_many_names_are_sorted_in_parts(count, run):
+    numbers = np.random.default_rng(0).permutation(count)
+    names = [f"caf\udce9{number}" if number % 3 else f"ü{number}" for number in numbers]
+    assert list(sorted_in_parts(iter(names), run)) == sorted(names)
+
+
+def test_the_paths_of_many_files_are_not_held(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "a.jpg").touch()
+    for number in range(100_000):
+        if number % 30_000 == 0:  # a file system has no more than 65,000 links to one file
+            (source := tmp_path / f"{number}.jpg").touch()
+        os.link(source, tmp_path / "in" / f"{number:06d}_photo.jpg")
+    tracemalloc.start()
+    try:
+        listed = list_inputs([str(tmp_path / "in")], tmp_path / "list")
+        assert sum(1 for _ in listed.read()) == len(listed) == 100_000
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 9e6  # 50,000 names are sorted at once, with 16 letters each and 57 bytes for Python
+
+
 @pytest.mark.parametrize("argument", ["nowhere", "nothing/*.png", "@nolist.txt"])
-def test_what_does_not_exist_is_a_wrong_command(argument):
+def test_what_does_not_exist_is_a_wrong_command(find, argument):
     with pytest.raises(UsageError, match=r"nowhere|nothing|nolist"):
-        find_images([argument], SUFFIXES)
+        find(argument)
 
 
-def test_a_folder_without_images_says_what_is_taken(tmp_path):
+def test_a_folder_without_images_says_what_is_taken(find, tmp_path):
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(DataError, match=r"no image in there; foveal takes files that end in \.jpg \.png"):
-        find_images([str(tmp_path)], SUFFIXES)
+    with pytest.raises(DataError, match=r"no image in there; foveal takes files that end in \.apng \.avif "):
+        find(tmp_path)

@@ -5,6 +5,7 @@ import json
 import os
 import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,11 +15,9 @@ from pycocotools.coco import COCO
 
 from foveal.core.errors import MachineError, UsageError
 from foveal.core.formats import Formats, Item
-from foveal.core.inputs import Input
 from foveal.core.mask_formats import Masks, Probabilities
 from foveal.core.masks import voc_colors
 from foveal.core.types import Prediction
-from foveal.core.writers import FolderWriter
 
 NAMES = ["background", "cell", "nucleus"]
 # 24 pixels: two cells of 6 and 1 pixels, a nucleus of 2, one of which nothing is known, 14 of background.
@@ -48,14 +47,19 @@ def found(path: str, mask: np.ndarray = MASK, **entries) -> Prediction:
     )
 
 
-def write(folder: Path, predictions: dict[str, list[Prediction]], *formats: str, **options) -> Path:
+@pytest.fixture
+def write(writing):
     """The predictions of each file, by the file's name, in a new folder of results."""
-    inputs = [Input(each[0]["path"], name) for name, each in predictions.items()]
-    with FolderWriter(folder / "out", inputs=inputs, formats=Formats(formats, NAMES), **options) as writer:
-        for name, each in predictions.items():
-            for prediction in each:
-                writer.write(prediction, name)
-    return folder / "out"
+
+    def in_folder(folder: Path, predictions: dict[str, list[Prediction]], *formats: str, **options) -> Path:
+        files = {name: each[0]["path"] for name, each in predictions.items()}
+        with writing(folder / "out", files, formats=Formats(formats, NAMES), **options) as writer:
+            for name, each in predictions.items():
+                for prediction in each:
+                    writer.write(prediction, name)
+        return folder / "out"
+
+    return in_folder
 
 
 def lines(out: Path) -> list[dict]:
@@ -66,7 +70,7 @@ def paths_below(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
-def test_a_line_names_the_mask_and_counts_its_pixels(tmp_path):
+def test_a_line_names_the_mask_and_counts_its_pixels(write, tmp_path):
     out = write(tmp_path, {"sub/a.jpg": [found("in/sub/a.jpg")]})
     assert lines(out) == [
         {
@@ -84,7 +88,7 @@ def test_a_line_names_the_mask_and_counts_its_pixels(tmp_path):
         assert (np.asarray(picture.convert("RGB")) == voc_colors()[MASK]).all()
 
 
-def test_the_table_has_the_area_of_each_class_of_each_image(tmp_path):
+def test_the_table_has_the_area_of_each_class_of_each_image(write, tmp_path):
     nothing = found("b.jpg", np.full((4, 6), 255, np.uint8))
     out = write(tmp_path, {"a.jpg": [found("a.jpg")], "b.jpg": [nothing], "c.jpg": [found("c.jpg", MASK[:1, :2])]})
     with (out / "predictions.csv").open(newline="") as file:
@@ -98,7 +102,7 @@ def test_the_table_has_the_area_of_each_class_of_each_image(tmp_path):
     assert [line["pixels"] for line in lines(out)] == [[14, 7, 2], [], [2]]
 
 
-def test_masks_of_frames_have_their_numbers(tmp_path):
+def test_masks_of_frames_have_their_numbers(write, tmp_path):
     frames = [found("clip.mp4", MASK * (number == 3), frame=number) for number in (0, 3)]
     out = write(tmp_path, {"clip.mp4": frames})
     assert [line["mask"] for line in lines(out)] == ["masks/clip.mp4_000000.png", "masks/clip.mp4_000003.png"]
@@ -114,7 +118,7 @@ def test_masks_of_frames_have_their_numbers(tmp_path):
     ]
 
 
-def test_no_two_masks_are_in_one_file(tmp_path):
+def test_no_two_masks_are_in_one_file(write, tmp_path):
     names = ["a.jpg", "a.png", "a.jpg.png", "clip.mp4_000001", "clip.mp4"]
     predictions = {name: [found(name)] for name in names}
     predictions["clip.mp4"] = [found("clip.mp4", MASK[:2], frame=1)]
@@ -127,7 +131,7 @@ def test_no_two_masks_are_in_one_file(tmp_path):
         assert np.asarray(Image.open(out / line["mask"])).shape == tuple(line["size"])
 
 
-def test_a_name_in_any_bytes_or_of_any_length_leads_to_its_mask(tmp_path):
+def test_a_name_in_any_bytes_or_of_any_length_leads_to_its_mask(write, tmp_path):
     names = [os.fsdecode(b"caf\xe9.png"), f"{'x' * 251}.png", f"{'x' * 250}y.png"]
     out = write(tmp_path, {name: [found(name)] for name in names})
     assert len({line["mask"] for line in lines(out)}) == 3
@@ -137,7 +141,7 @@ def test_a_name_in_any_bytes_or_of_any_length_leads_to_its_mask(tmp_path):
 # --- probabilities ----------------------------------------------------------------------------------------------------
 
 
-def test_probabilities_are_an_array_of_numpys(tmp_path):
+def test_probabilities_are_an_array_of_numpys(write, tmp_path):
     probabilities = torch.rand(3, 4, 6).half()
     out = write(tmp_path, {"a.jpg": [found("a.jpg", probabilities=probabilities)], "b.jpg": [found("b.jpg")]})
     first, second = lines(out)
@@ -147,7 +151,7 @@ def test_probabilities_are_an_array_of_numpys(tmp_path):
 
 
 @pytest.mark.parametrize("rows", [slice(None), slice(3, 900)], ids=["whole", "part"])
-def test_probabilities_on_the_disk_are_written_without_a_copy(tmp_path, rows):
+def test_probabilities_on_the_disk_are_written_without_a_copy(write, tmp_path, rows):
     stored = np.memmap(tmp_path / "stored", np.float16, "w+", shape=(20, 1000, 1000))
     stored[:] = np.linspace(0, 1, 20)[:, None, None]
     probabilities = torch.from_numpy(stored)[:, rows]
@@ -163,17 +167,17 @@ def test_probabilities_on_the_disk_are_written_without_a_copy(tmp_path, rows):
 
 
 @pytest.mark.parametrize("kind", [Masks, Probabilities])
-def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch, kind):
-    monkeypatch.setattr("foveal.core.mask_formats.free_path", lambda *_: Path("/dev/full"))
+def test_a_full_disk_is_one_sentence(tmp_path, kind):
+    run = SimpleNamespace(path=tmp_path, place=lambda *_: Path("/dev/full"))
     prediction = found("a.jpg", probabilities=torch.rand(3, 400, 600))
     with pytest.raises(MachineError, match=r"^'/dev/full' cannot be written: "):
-        kind(tmp_path).write(Item(prediction, "a.jpg"))
+        kind(run).write(Item(prediction, "a.jpg", 1))
 
 
 # --- COCO -------------------------------------------------------------------------------------------------------------
 
 
-def test_coco_has_a_polygon_for_each_part_but_of_background(tmp_path):
+def test_coco_has_a_polygon_for_each_part_but_of_background(write, tmp_path):
     out = write(tmp_path, {"a.jpg": [found("a.jpg")]}, "coco")
     entries = json.loads((out / "coco_results.json").read_text())
     outlines = [entry.pop("segmentation") for entry in entries]
@@ -191,12 +195,12 @@ def test_coco_has_a_polygon_for_each_part_but_of_background(tmp_path):
     }
 
 
-def test_a_format_that_is_named_twice_is_written_once(tmp_path):
+def test_a_format_that_is_named_twice_is_written_once(write, tmp_path):
     out = write(tmp_path, {"a.jpg": [found("a.jpg")]}, "coco", "coco")
     assert len(json.loads((out / "coco_results.json").read_text())) == 3
 
 
-def test_pycocotools_reads_the_mask_back(tmp_path):
+def test_pycocotools_reads_the_mask_back(write, tmp_path):
     rng = np.random.default_rng(0)
     masks = [rng.integers(0, 3, (20, 30)).astype(np.uint8), MASK]
     out = write(tmp_path, {f"{number}.jpg": [found("a", mask)] for number, mask in enumerate(masks, 7)}, "coco")
@@ -211,7 +215,7 @@ def test_pycocotools_reads_the_mask_back(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["yolo", "crops"])
-def test_formats_of_boxes_are_refused_before_anything_is_written(tmp_path, name):
+def test_formats_of_boxes_are_refused_before_anything_is_written(write, tmp_path, name):
     with pytest.raises(UsageError, match=f"The format {name} is of boxes, and this task finds none; leave it out."):
         write(tmp_path, {"a.jpg": [found("a.jpg")]}, name)
     assert not (tmp_path / "out/masks").exists() and lines(tmp_path / "out") == []
@@ -220,14 +224,20 @@ def test_formats_of_boxes_are_refused_before_anything_is_written(tmp_path, name)
 # --- the folder -------------------------------------------------------------------------------------------------------
 
 
-def test_masks_of_an_earlier_run_go_when_it_is_overwritten(tmp_path):
+def test_masks_of_an_earlier_run_go_when_it_is_overwritten(write, tmp_path):
     write(tmp_path, {"a.jpg": [found("a.jpg", probabilities=torch.rand(3, 4, 6).half())]}, "coco")
     out = write(tmp_path, {"b.jpg": [found("b.jpg")]}, overwrite=True)
-    assert paths_below(out) == ["failures.jsonl", "masks/b.jpg.png", "predictions.csv", "predictions.jsonl"]
+    assert paths_below(out) == [
+        "failures.jsonl",
+        "masks/b.jpg.png",
+        "predictions.csv",
+        "predictions.jsonl",
+        "summary.json",
+    ]
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_masks_that_are_not_of_a_run_are_left_alone(tmp_path, overwrite):
+def test_masks_that_are_not_of_a_run_are_left_alone(write, tmp_path, overwrite):
     truth = tmp_path / "out" / "masks" / "a.jpg.png"
     truth.parent.mkdir(parents=True)
     truth.write_text("made by hand")

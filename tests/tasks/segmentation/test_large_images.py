@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from torch import nn
 from foveal.core.data import DataOptions, preprocessing
+from foveal.core.input_list import write_list
 from foveal.core.inputs import Input
 from foveal.core.predict import Running, predict_files
 from foveal.core.task import Task
@@ -49,13 +50,14 @@ class Colours(Task):
         return [tile_prediction(*each) for each in zip(found, batch["path"], batch["size"])]
 
 class Writer:
-    written = failed = 0
+    done = offset = 0
+    def __init__(self, path):
+        self.inputs = write_list(Path(path).with_suffix(".list"), [Input(path, "name")])
     def write(self, prediction, name):
         self.last = prediction
-        self.written += 1
     def fail(self, error):
         raise error
-    def flush(self):
+    def finish_inputs(self, count, offset):
         pass
 
 def largest():
@@ -64,11 +66,11 @@ def largest():
 small, large, tile, batch, keep = sys.argv[1:]
 torch.set_num_threads(1)
 running = Running(torch.device("cpu"), batch_size=int(batch), num_workers=0)
-writer = Writer()
 task = Colours(int(tile), keep == "keep")
-predict_files(task, [Input(small, "small")], writer, running)
+predict_files(task, Writer(small), running)
 before = largest()
-predict_files(task, [Input(large, "large")], writer, running)
+writer = Writer(large)
+predict_files(task, writer, running)
 print(largest() - before, *writer.last["pixels"].tolist(), *writer.last["names"], *writer.last["mask"].shape)
 """
 

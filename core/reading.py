@@ -1,0 +1,183 @@
+"""From files to batches, in the processes of a prediction run.
+
+A job is a list of inputs: a batch of images; where the task has a tiling, a few images, or a large one alone; or one
+video. What it gives depends on its files alone, so a run that is taken up again makes the same batches.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+
+from .data import collate, to_tensor
+from .images import MAX_PIXELS, MAX_TILED_PIXELS, ImageError, read_image, read_size
+from .inputs import Input, is_video
+from .pool import Beat, Done, Job
+from .tiles import Tile, Tiling
+from .transforms import Transform
+from .videos import read_frames
+
+_LARGE = 2**26  # pixels, 0.2 GB: more than each of several processes should hold
+
+
+class Part(NamedTuple):
+    """What goes through the network at once: a tile of an image or frame, or all of it."""
+
+    tile: Tile
+    number: int  # among the `count` parts
+    count: int
+    size: tuple[int, int]  # (H, W) of the image or frame
+    frame: int | None = None
+
+
+class Read(NamedTuple):
+    """A batch on its way to the task, with an array in place of its tensor, and what could not be read behind it."""
+
+    batch: dict[str, Any] | None
+    failures: list[ImageError]
+
+    def on(self, device: torch.device) -> Any:
+        """The batch, its images on `device`; there is one."""
+        assert self.batch is not None
+        image = torch.from_numpy(self.batch["image"]).permute(0, 3, 1, 2)
+        return {**self.batch, "image": image.to(device, non_blocking=True)}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How files become batches; goes to the processes that do it.
+
+    Args:
+        transform: from an image to the network's input.
+        tiling: how images are cut, or None.
+        batch_size: images, frames or tiles in a batch.
+        every: of a video, each so many-th frame.
+        tiles_help: an error about an image that is too large says that tiles would help.
+    """
+
+    transform: Transform
+    tiling: Tiling | None = None
+    batch_size: int = 32
+    every: int = 1
+    tiles_help: bool = False
+
+    def jobs(self, inputs: Iterable[tuple[Input, int]]) -> Iterator[tuple[Job, int]]:
+        """Inputs in groups that are read together, each with the offset that its last one came with."""
+        group: list[Input] = []
+        last = 0
+        for given, offset in inputs:
+            heavy = self.tiling is not None and _is_large(given.path)
+            alone = heavy or is_video(given.path)
+            if group and (alone or len(group) == self.batch_size):
+                yield Job(group), last
+                group = []
+            if alone:
+                yield Job([given], heavy), offset
+            else:
+                group.append(given)
+                last = offset
+        if group:
+            yield Job(group), last
+
+    def __call__(self, job: Sequence[Input], beat: Beat) -> Iterator[Done]:
+        """The batches of a job, as `Read`."""
+        together: list[dict[str, Any]] = []
+        failures: list[ImageError] = []
+        for finished, sample in self._samples(job, beat):
+            if isinstance(sample, ImageError):
+                failures.append(sample)
+            else:
+                together.append(sample)
+            if len(together) == self.batch_size:
+                yield Done(_read(together, failures), finished)
+                together, failures = [], []
+        if together or failures:
+            yield Done(_read(together, failures), len(job))
+
+    def _samples(self, job: Sequence[Input], beat: Beat) -> Iterator[tuple[int, dict[str, Any] | ImageError]]:
+        """Samples, and errors in place of those that there are none of, each with how many inputs need not be read
+        again once it is there: a video of which a frame is there is not begun again, an image of which a tile is, is.
+        """
+        for number, given in enumerate(job):
+            beat(number)
+            read = self._frames if is_video(given.path) else self._parts
+            try:
+                for sample in read(given.path, lambda number=number: beat(number)):
+                    part = sample["part"]
+                    last = part.number == part.count - 1
+                    yield number + (last or part.frame is not None), sample
+            except ImageError as error:
+                yield number + 1, error
+            except (Exception, SystemExit) as error:  # of a decoder, about this one file
+                reason = f"makes its reader fail ({type(error).__name__}: {error}); convert it to PNG"
+                yield number + 1, ImageError(given.path, "DAMAGED", reason)
+
+    def _parts(self, path: str, _alive: Callable[[], None]) -> Iterator[dict[str, Any]]:
+        if self.tiling is None:
+            image = self._image(path)
+            yield self._sample(path, image, _whole(image))
+            return
+        image = read_image(path, MAX_TILED_PIXELS)
+        for part in _parts(image.shape[:2], self.tiling):
+            yield self._sample(path, image, part)
+
+    def _image(self, path: str) -> np.ndarray:
+        try:
+            return read_image(path)
+        except ImageError as error:
+            if self.tiles_help and error.code == "TOO_LARGE" and _fits_in_tiles(path):
+                raise ImageError(path, error.code, f"{error.reason}, as --tile does") from None
+            raise
+
+    def _frames(self, path: str, alive: Callable[[], None]) -> Iterator[dict[str, Any]]:
+        for number, image in read_frames(path, self.every):
+            alive()
+            parts = [_whole(image)] if self.tiling is None else _parts(image.shape[:2], self.tiling)
+            for part in parts:
+                yield self._sample(path, image, part._replace(frame=number))
+
+    def _sample(self, path: str, image: np.ndarray, part: Part) -> dict[str, Any]:
+        """A part of an image as a sample: for the network it is an image of its own."""
+        top, left, height, width = part.tile
+        try:
+            changed = self.transform({"image": image[top : top + height, left : left + width]}, seed=0)["image"]
+        except (cv2.error, MemoryError) as error:
+            raise ImageError(path, "UNSUPPORTED", f"cannot be made ready for the network ({error})") from None
+        return {"image": to_tensor(changed), "path": path, "size": (height, width), "part": part}
+
+
+def _read(samples: list[dict[str, Any]], failures: list[ImageError]) -> Read:
+    if not samples:
+        return Read(None, failures)
+    batch = collate(samples)
+    # To another process an array goes from where it lies; a tensor would go through a file in shared memory.
+    return Read({**batch, "image": batch["image"].permute(0, 2, 3, 1).numpy()}, failures)
+
+
+def _is_large(path: str) -> bool:
+    try:
+        height, width = read_size(path)
+    except ImageError:
+        return False  # whoever opens it will say why
+    return height * width > _LARGE
+
+
+def _fits_in_tiles(path: str) -> bool:
+    try:
+        height, width = read_size(path)
+    except ImageError:
+        return False
+    return MAX_PIXELS < height * width <= MAX_TILED_PIXELS
+
+
+def _whole(image: np.ndarray) -> Part:
+    height, width = image.shape[:2]
+    return Part(Tile(0, 0, height, width), number=0, count=1, size=(height, width))
+
+
+def _parts(size: tuple[int, int], tiling: Tiling) -> list[Part]:
+    tiles = tiling.tiles(size)
+    return [Part(tile, number, len(tiles), size) for number, tile in enumerate(tiles)]
