@@ -22,6 +22,7 @@ COMMANDS = {
     "train": "train a recipe; leaves a run folder with checkpoints, metrics and plots",
     "evaluate": "metrics of a checkpoint on a data set",
     "predict": "results for images, videos, folders, globs and list files",
+    "merge": "the results of a prediction that was done in shards, as one",
     "info": "what is in a checkpoint",
     "list": "backbones, recipes, tasks or datasets there are",
     "draw-data": "write a drawn data set in any format, with known truth",

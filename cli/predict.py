@@ -40,6 +40,9 @@ def run(arguments: list[str]) -> int:
         raise UsageError(f"--device is {given.device}; give auto, cpu, cuda, cuda:N, gpu or mps.")
     if given.overlap is not None and given.tile is None:
         raise UsageError("--overlap is that of tiles, and there are none; give --tile PIXELS too.")
+    given.leave_out = given.out
+    if given.shard:
+        given.out = given.out / "shard-{}-of-{}".format(*given.shard)
     find_checkpoint(given.checkpoint)
     return _predict(given)
 
@@ -66,6 +69,12 @@ def _add_arguments(parser: CommandParser) -> None:
     add("--device", default="auto", help="auto, cpu, cuda, cuda:N, gpu or mps")
     add("--precision", choices=("32", "bf16"), default="32", help="bf16 is faster on most GPUs (default: 32)")
     add("--max-bad", type=int, default=0, metavar="N", help="unreadable files that are still a success")
+    add(
+        "--shard",
+        type=_shard,
+        metavar="I/N",
+        help="only the I-th of N parts, into OUT/shard-I-of-N; see `foveal merge`",
+    )
     add("--overwrite", action="store_true", help="replace the results in --out")
 
 
@@ -83,6 +92,13 @@ def _add_task_options(parser: CommandParser) -> None:
     add("--overlap", type=float, metavar="SHARE", help="of neighbouring tiles, at least (default: 0.2)")
     add("--crf", type=int, metavar="STEPS", help="of a fully connected CRF, which draws outlines to the image's")
     add("--probabilities", action="store_true", default=None, help="also write those of all classes, a .npy each")
+
+
+def _shard(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,5})/(\d{1,5})", text)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise UsageError(f"--shard is {text}; it must be I/N, as 2/8 for the second of eight parts.")
+    return int(match[1]), int(match[2])
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -149,13 +165,14 @@ def _predict(given: Any) -> int:
 def _run(given: Any, run: "RunFolder", task: "Task", device: "torch.device") -> dict[str, Any]:
     """Predict what is not predicted yet; returns the summary."""
     from ..core.formats import Formats
-    from ..core.input_list import InputList, list_inputs
+    from ..core.input_list import InputList, list_inputs, take_shard
     from ..core.predict import Running, predict_files
     from ..core.task import versions
     from ..core.writers import FolderWriter
 
     if run.state is None:
-        inputs = list_inputs(given.paths, run.inputs, leave_out=given.out)
+        inputs = list_inputs(given.paths, run.inputs, leave_out=given.leave_out)
+        inputs = take_shard(inputs, *given.shard) if given.shard else inputs
     else:
         inputs = InputList.from_plain(run.state["inputs"], run.inputs)
     formats = Formats(given.formats, task.class_names, given.crop_margin)
@@ -202,6 +219,7 @@ def _identity(given: Any, task: "Task", device: "torch.device") -> dict[str, Any
         **({"from": os.getcwd()} if relative else {}),
         "checkpoint": _digest(find_checkpoint(given.checkpoint)),
         "device": device.type,
+        **({"shard": given.shard} if given.shard else {}),
         **{name: getattr(given, name) for name in ("precision", "batch_size", "every", "draw", "crop_margin")},
         "formats": list(given.formats),
         **{_option(name): value for name, value in asdict(task.prediction_options).items()},

@@ -95,6 +95,15 @@ def list_inputs(arguments: Sequence[str], file: Path, leave_out: str | Path | No
     return replace(listed, left_out=search.left_out)
 
 
+def take_shard(listed: InputList, index: int, count: int) -> InputList:
+    """Leave in a list the part `index`, from 1, of `count` parts that follow one another and are alike in length."""
+    begin, end = (number * len(listed) // count for number in (index - 1, index))
+    draft = listed.file.with_suffix(".draft")
+    part = write_list(draft, (given for given, _ in islice(listed.read(), begin, end)), listed.root)
+    draft.replace(listed.file)
+    return replace(part, file=listed.file, left_out=listed.left_out, numbered=listed.numbered)
+
+
 def write_list(file: Path, inputs: Iterable[Input], root: str = "") -> InputList:
     """`inputs`, which are images first and all different, in `file`."""
     images = videos = 0

@@ -164,7 +164,7 @@ class FolderWriter:
         seconds = round(self.seconds, 3)
         whole = {
             "schema": SCHEMA,
-            "inputs": {key: getattr(self.inputs, key) for key in ("images", "videos", "left_out")},
+            "inputs": {key: getattr(self.inputs, key) for key in ("images", "videos", "left_out", "numbered")},
             "predicted": self.written,
             "failed": self.failed,
             "failures": dict(sorted(self.failures.items())),

@@ -1,6 +1,7 @@
 """Faults in the middle of `foveal predict`: every input gets exactly one row, and nothing is torn, whatever happens."""
 
 import errno
+import faulthandler
 import io
 import json
 import multiprocessing
@@ -219,6 +220,7 @@ def test_a_decoder_that_crashes_costs_its_file(task, folder, tmp_path, monkeypat
 
     def crashing(path, *rest):
         if Path(path).stem in ("01", "12", "29"):
+            faulthandler.disable()  # pytest's would say it at length
             os.kill(os.getpid(), signal.SIGSEGV)
         if Path(path).stem == "13":
             sys.exit(3)
@@ -345,3 +347,45 @@ def test_a_run_that_goes_on_finds_the_inputs_that_it_had(task, folder, tmp_path,
     monkeypatch.setattr(tasks, "load", lambda path: task)
     assert main(line(tmp_path, folder)) == 0
     assert names(tmp_path) == GOOD
+
+
+# --- shards -----------------------------------------------------------------------------------------------------------
+
+
+def test_shards_merge_to_what_one_run_gives(task, folder, tmp_path, monkeypatch, capsys):
+    assert main(line(tmp_path, folder, *EVERYTHING, out="straight")) == 0
+    assert main(["merge", str(tmp_path)]) == 2
+    assert "there is no folder shard-I-of-N in it" in capsys.readouterr().err
+    for number in (3, 1):
+        assert main(line(tmp_path, folder, *EVERYTHING, "--shard", f"{number}/3")) == 0
+    assert main(["merge", str(tmp_path / "out")]) == 2
+    assert "of 3 shards, 2 missing" in capsys.readouterr().err
+    with monkeypatch.context() as patch:
+        slowly(patch, 0.1)
+        process = run_apart(line(tmp_path, folder, *EVERYTHING, "--shard", "2/3"))
+        process.join(0.5)
+        process.kill()
+        process.join()
+    assert main(["merge", str(tmp_path / "out")]) == 2
+    assert "shard-2-of-3: this shard is not done" in capsys.readouterr().err
+    assert main(line(tmp_path, folder, *EVERYTHING, "--shard", "2/3")) == 0
+    assert main(["merge", str(tmp_path / "out"), "--max-bad", "1"]) == 0
+    merged = {name: data for name, data in contents(tmp_path / "out").items() if not name.startswith("shard-")}
+    assert_alike(merged, contents(tmp_path / "straight"))
+    assert main(["merge", str(tmp_path / "out")]) == 3  # there already, with one file that could not be read
+
+
+def test_shards_of_other_commands_are_not_merged(task, folder, tmp_path, capsys):
+    assert main(line(tmp_path, folder, "--shard", "1/2")) == 0
+    assert main([*line(tmp_path, folder, "--shard", "2/2"), "--batch-size", "5"]) == 0
+    assert main(["merge", str(tmp_path / "out")]) == 2
+    assert "shard-2-of-2: it was predicted with another batch_size than " in capsys.readouterr().err
+    assert main(line(tmp_path, folder, "--shard", "2/5")) == 0
+    assert main(["merge", str(tmp_path / "out")]) == 2
+    assert "there is shards of 2 and of 5 in it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shard", ["0/2", "3/2", "1", "a/b"])
+def test_a_shard_is_one_of_several(task, folder, tmp_path, shard, capsys):
+    assert main(line(tmp_path, folder, "--shard", shard)) == 2
+    assert f"--shard is {shard}; it must be I/N, as 2/8 for the second of eight parts." in capsys.readouterr().err
