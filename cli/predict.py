@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..core.run_folder import RunFolder
     from ..core.task import Task
 
+_RESULTS = ("precision", "batch_size", "every", "exact", "draw", "report", "crop_margin")  # what results depend on
 _TASK_OPTIONS = tuple(field.name for field in fields(PredictionOptions))
 
 
@@ -59,7 +60,8 @@ def _add_arguments(parser: CommandParser) -> None:
     )
     add("--out", type=Path, default=Path("predictions"), metavar="DIR", help="folder for the results")
     add("--draw", action="store_true", help="also write each image or video with its results to OUT/pictures")
-    add("--formats", type=_names, default=(), metavar="LIST", help="of boxes: coco,yolo,crops, or some; of masks: coco")
+    add("--formats", type=_names, default=(), metavar="LIST", help="of boxes: coco,yolo,crops; of masks: coco; parquet")
+    add("--report", action="store_true", help="also make a page to look at, of pictures and counts: OUT/report.html")
     add("--save-crops", action="store_true", help="also cut each box out of its image: OUT/crops/CLASS")
     add("--crop-margin", type=float, default=0.0, metavar="SHARE", help="of its sides, around each crop (default: 0)")
     add("--every", type=int, default=1, metavar="N", help="of videos each N-th frame (default: 1)")
@@ -68,6 +70,7 @@ def _add_arguments(parser: CommandParser) -> None:
     add("--timeout", type=float, default=120.0, metavar="S", help="seconds that reading a file may take (default: 120)")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:N, gpu or mps")
     add("--precision", choices=("32", "bf16"), default="32", help="bf16 is faster on most GPUs (default: 32)")
+    add("--exact", action="store_true", help="decode large JPEGs in full, not at a half, a quarter or an eighth")
     add("--max-bad", type=int, default=0, metavar="N", help="unreadable files that are still a success")
     add(
         "--shard",
@@ -167,6 +170,7 @@ def _run(given: Any, run: "RunFolder", task: "Task", device: "torch.device") -> 
     from ..core.formats import Formats
     from ..core.input_list import InputList, list_inputs, take_shard
     from ..core.predict import Running, predict_files
+    from ..core.report import Report
     from ..core.task import versions
     from ..core.writers import FolderWriter
 
@@ -176,7 +180,9 @@ def _run(given: Any, run: "RunFolder", task: "Task", device: "torch.device") -> 
     else:
         inputs = InputList.from_plain(run.state["inputs"], run.inputs)
     formats = Formats(given.formats, task.class_names, given.crop_margin)
-    writer = FolderWriter(run, inputs, every=given.every, draw=task.draw if given.draw else None, formats=formats)
+    report = Report(task.draw, _described(given, task)) if given.report else None
+    draw = task.draw if given.draw else None
+    writer = FolderWriter(run, inputs, every=given.every, draw=draw, formats=formats, report=report)
     _say(f"{_counted(inputs)} to predict{_rest(writer.done)}; results in {given.out}")
     running = Running(
         device=device,
@@ -184,6 +190,7 @@ def _run(given: Any, run: "RunFolder", task: "Task", device: "torch.device") -> 
         num_workers=given.num_workers,
         precision=given.precision,
         every=given.every,
+        exact=given.exact,
         timeout=given.timeout,
     )
     with Stop() as stop:
@@ -220,7 +227,7 @@ def _identity(given: Any, task: "Task", device: "torch.device") -> dict[str, Any
         "checkpoint": _digest(find_checkpoint(given.checkpoint)),
         "device": device.type,
         **({"shard": given.shard} if given.shard else {}),
-        **{name: getattr(given, name) for name in ("precision", "batch_size", "every", "draw", "crop_margin")},
+        **{name: getattr(given, name) for name in _RESULTS},
         "formats": list(given.formats),
         **{_option(name): value for name, value in asdict(task.prediction_options).items()},
     }
@@ -255,16 +262,25 @@ def _task_options(given: Any, task: "Task") -> PredictionOptions:
 
 def _formats(given: Any, task: "Task") -> tuple[str, ...]:
     """The formats that were asked for; raises UsageError for one that can't hold what the task finds."""
-    from ..core.writers import FORMATS, check_formats
+    from ..core.writers import FORMATS, OF_ALL_TASKS, check_formats
 
     check_formats(given.formats)
     names = (*given.formats, *(["crops"] if given.save_crops else []))
     for name in names:
-        if name in FORMATS and name not in task.FORMATS:
+        if name not in (*task.FORMATS, *OF_ALL_TASKS):
             option = f"--formats {name}" if name in given.formats else "--save-crops"
-            rest = f"it takes --formats {','.join(task.FORMATS)}" if task.FORMATS else "leave it out"
-            raise UsageError(f"{option} is of {FORMATS[name].subject()}, and {task.name} finds none; {rest}.")
+            taken = ",".join((*task.FORMATS, *OF_ALL_TASKS))
+            raise UsageError(
+                f"{option} is of {FORMATS[name].subject()}, and {task.name} finds none; it takes --formats {taken}."
+            )
     return names
+
+
+def _described(given: Any, task: "Task") -> str:
+    """The model in a few words."""
+    model = task.recipe.get("model", {})
+    parts = [model[key] for key in ("head", "backbone") if isinstance(model.get(key), str)]
+    return ", ".join([given.checkpoint, *parts, f"{len(task.class_names)} classes"])
 
 
 def _trained_batch_size(task: "Task") -> int | None:

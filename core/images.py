@@ -29,6 +29,7 @@ OpenCV's log lines about bad files are switched off here (the error says it) unl
 import errno
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -85,22 +86,40 @@ def read_image(path: ImagePath, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     return decode_image(read_bytes(path), os.fsdecode(path), max_pixels)
 
 
+def read_reduced(path: ImagePath, choose: Callable[[int, int], int]) -> tuple[np.ndarray, tuple[int, int]]:
+    """The picture as uint8 (H', W', 3), RGB, and the size (H, W) that `read_image` would give it.
+
+    For its height and width, `choose` says by which of 1, 2, 4 and 8 both may be divided: of a JPEG, the decoder does
+    that for half of its time or less, as a mean over so many pixels but for rounding. Other formats stay as they are.
+    Raises ImageError.
+    """
+    return _decoded(read_bytes(path), os.fsdecode(path), MAX_PIXELS, choose)
+
+
 def decode_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """As `read_image`, for a file that is in memory already; `name` is what an error calls it."""
+    return _decoded(data, name, max_pixels, lambda height, width: 1)[0]
+
+
+def _decoded(
+    data: bytes, name: str, max_pixels: int, choose: Callable[[int, int], int]
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """As `read_reduced`."""
     try:
         kind, header = read_header(data, max_pixels)
         # A decoder would fill what is missing with grey, or say why on stderr. The others' decoders notice by
         # themselves.
         if kind in ("JPEG", "PNG", "WebP") and is_cut(kind, data, header):
             raise cut(kind)
-        pixels = _decode_avif(data) if kind == "AVIF" else _decode(data, kind, header)
+        size = _upright_size(header)
+        factor = choose(*size) if kind == "JPEG" else 1
+        pixels = _decode_avif(data) if kind == "AVIF" else _decode(data, kind, header, factor)
         if pixels is None:
             raise (cut if is_cut(kind, data, header) else damaged)(kind)
     except Fault as fault:
         raise ImageError(name, fault.code, fault.reason) from None
-    return (
-        pixels if kind == "TIFF" else _upright(pixels, header.orientation)
-    )  # libtiff has turned it, whatever the flags
+    # libtiff has turned its own, whatever the flags.
+    return (pixels if kind == "TIFF" else _upright(pixels, header.orientation)), size
 
 
 def inspect_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> tuple[str, tuple[int, int]]:
@@ -228,9 +247,13 @@ def _open_error(name: str, error: OSError) -> ImageError:
 # --- pixels -----------------------------------------------------------------------------------------------------------
 
 
-def _decode(data: bytes, kind: str, header: Header) -> np.ndarray | None:
+# Bits that OpenCV adds to IMREAD_COLOR for IMREAD_REDUCED_COLOR_2, _4 and _8.
+_REDUCED = {1: 0, 2: 16, 4: 32, 8: 64}
+
+
+def _decode(data: bytes, kind: str, header: Header, factor: int) -> np.ndarray | None:
     """As stored (a TIFF: upright), RGB; None where OpenCV fails."""
-    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION | (_REDUCED[factor] if kind == "JPEG" else 0)
     stretch = kind == "PNM" and header.maxval not in (255, 65535)
     if stretch:
         flags = cv2.IMREAD_UNCHANGED  # 16 bits where the file has them

@@ -36,6 +36,7 @@ class Running:
         num_workers: processes that read and prepare; None for a number by the cores.
         precision: 32, or bf16 for bfloat16 where torch's autocast takes it.
         every: of a video, each so many-th frame.
+        exact: JPEGs are decoded at their full size, also where the network's input is far smaller.
         timeout: seconds that reading a file may take, in another process than this.
     """
 
@@ -44,6 +45,7 @@ class Running:
     num_workers: int | None = None
     precision: Literal["32", "bf16"] = "32"
     every: int = 1
+    exact: bool = False
     timeout: float = 120.0
 
 
@@ -59,6 +61,7 @@ def predict_files(task: Task, writer: FolderWriter, running: Running, check: Cal
         task.tiling(),
         running.batch_size,
         running.every,
+        None if running.exact else task.preprocessing,
         tiles_help="tile" in task.PREDICTION_OPTIONS,
     )
     left = len(writer.inputs) - writer.done

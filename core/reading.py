@@ -6,6 +6,7 @@ video. What it gives depends on its files alone, so a run that is taken up again
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import cv2
@@ -13,11 +14,12 @@ import numpy as np
 import torch
 
 from .data import collate, to_tensor
-from .images import MAX_PIXELS, MAX_TILED_PIXELS, ImageError, read_image, read_size
+from .images import MAX_PIXELS, MAX_TILED_PIXELS, ImageError, read_image, read_reduced, read_size
 from .inputs import Input, is_video
 from .pool import Beat, Done, Job
 from .tiles import Tile, Tiling
-from .transforms import Transform
+from .transforms import Transform, decoder_factor
+from .types import Preprocessing
 from .videos import read_frames
 
 _LARGE = 2**26  # pixels, 0.2 GB: more than each of several processes should hold
@@ -55,6 +57,7 @@ class Reading:
         tiling: how images are cut, or None.
         batch_size: images, frames or tiles in a batch.
         every: of a video, each so many-th frame.
+        preprocessing: what makes an image smaller, where the decoder may begin with that; None for whole images.
         tiles_help: an error about an image that is too large says that tiles would help.
     """
 
@@ -62,6 +65,7 @@ class Reading:
     tiling: Tiling | None = None
     batch_size: int = 32
     every: int = 1
+    preprocessing: Preprocessing | None = None
     tiles_help: bool = False
 
     def jobs(self, inputs: Iterable[tuple[Input, int]]) -> Iterator[tuple[Job, int]]:
@@ -117,16 +121,20 @@ class Reading:
 
     def _parts(self, path: str, _alive: Callable[[], None]) -> Iterator[dict[str, Any]]:
         if self.tiling is None:
-            image = self._image(path)
-            yield self._sample(path, image, _whole(image))
+            image, size = self._image(path)
+            yield self._sample(path, image, _whole(image), size)
             return
         image = read_image(path, MAX_TILED_PIXELS)
         for part in _parts(image.shape[:2], self.tiling):
             yield self._sample(path, image, part)
 
-    def _image(self, path: str) -> np.ndarray:
+    def _image(self, path: str) -> tuple[np.ndarray, tuple[int, int]]:
+        """An image, maybe smaller than its file has it, and its size there."""
         try:
-            return read_image(path)
+            if self.preprocessing is not None:
+                return read_reduced(path, partial(decoder_factor, self.preprocessing))
+            image = read_image(path)
+            return image, image.shape[:2]
         except ImageError as error:
             if self.tiles_help and error.code == "TOO_LARGE" and _fits_in_tiles(path):
                 raise ImageError(path, error.code, f"{error.reason}, as --tile does") from None
@@ -139,14 +147,14 @@ class Reading:
             for part in parts:
                 yield self._sample(path, image, part._replace(frame=number))
 
-    def _sample(self, path: str, image: np.ndarray, part: Part) -> dict[str, Any]:
-        """A part of an image as a sample: for the network it is an image of its own."""
+    def _sample(self, path: str, image: np.ndarray, part: Part, size: tuple[int, int] | None = None) -> dict[str, Any]:
+        """A part of an image as a sample: for the network it is an image of its own, of `size` in the file."""
         top, left, height, width = part.tile
         try:
             changed = self.transform({"image": image[top : top + height, left : left + width]}, seed=0)["image"]
         except (cv2.error, MemoryError) as error:
             raise ImageError(path, "UNSUPPORTED", f"cannot be made ready for the network ({error})") from None
-        return {"image": to_tensor(changed), "path": path, "size": (height, width), "part": part}
+        return {"image": to_tensor(changed), "path": path, "size": size or (height, width), "part": part}
 
 
 def _read(samples: list[dict[str, Any]], failures: list[ImageError]) -> Read:

@@ -20,8 +20,9 @@ import cv2
 import numpy as np
 from albumentations.augmentations.crops.transforms import BaseCrop
 from albumentations.core.type_definitions import ALL_TARGETS
+from PIL import Image
 
-from .types import Preprocessing
+from .types import Filter, Preprocessing
 
 __all__ = [
     "ALL_TARGETS",
@@ -30,8 +31,11 @@ __all__ = [
     "BaseCrop",
     "MiddleSquare",
     "RandomResizedCrop",
+    "ResizedMiddle",
     "ShorterSide",
+    "Squash",
     "Transform",
+    "decoder_factor",
     "resize_image",
     "resize_map",
     "resize_steps",
@@ -54,13 +58,38 @@ LONGEST = 5 / 3
 
 def resize_steps(preprocessing: Preprocessing) -> list[A.BasicTransform]:
     """From an image of any size to the network's input: what a task's transform does with augmentation `none`."""
-    size = preprocessing["size"]
-    if preprocessing["resize"] == "shorter":
-        return [ShorterSide(size)]
-    if preprocessing["resize"] == "fit":
+    size, resize = preprocessing["size"], preprocessing["resize"]
+    pixels = preprocessing.get("filter")
+    if resize == "shorter":
+        return [ShorterSide(size, preprocessing.get("longest", LONGEST), pixels)]
+    if resize == "fit":
         return [A.LongestMaxSize(size, area_for_downscale="image")]
-    resize = A.Resize(size, size, area_for_downscale="image")
-    return [MiddleSquare(), resize] if preprocessing["resize"] == "crop" else [resize]
+    if resize == "crop" and pixels is not None:
+        return [ResizedMiddle(size, preprocessing.get("crop_from", round(size / CROP_SHARE)), pixels)]
+    if resize == "squash" and pixels is not None:
+        return [Squash(size, pixels)]
+    squash = A.Resize(size, size, area_for_downscale="image")
+    return [MiddleSquare(), squash] if resize == "crop" else [squash]
+
+
+def decoder_factor(preprocessing: Preprocessing, height: int, width: int) -> int:
+    """By which of 1, 2, 4 and 8 a decoder may divide the sides of an image of `height` and `width`, so that it still
+    has twice what the network will see.
+    """
+    shrink = _shrink(preprocessing, min(height, width), max(height, width))
+    return next((factor for factor in (8, 4, 2) if shrink >= 2 * factor), 1)
+
+
+def _shrink(preprocessing: Preprocessing, shorter: int, longer: int) -> float:
+    """How many pixels of an image, along a side, become one of the network's input."""
+    size, resize = preprocessing["size"], preprocessing["resize"]
+    if preprocessing.get("filter") == "linear":
+        return 1  # the network knows what comes of leaving pixels out
+    if resize == "fit":
+        return longer / size
+    if resize == "shorter":
+        return max(shorter / size, longer / int(size * preprocessing.get("longest", LONGEST)))
+    return shorter / (preprocessing.get("crop_from", size / CROP_SHARE) if resize == "crop" else size)
 
 
 class MiddleSquare(BaseCrop):
@@ -80,28 +109,54 @@ class MiddleSquare(BaseCrop):
         return {"crop_coords": (left, top, left + side, top + side)}
 
 
-class ShorterSide(A.DualTransform):
-    """Scales an image until its shorter side has `size` pixels, or its longer one 5/3 of it, whichever comes first.
+class ResizedMiddle(A.DualTransform):
+    """The square of `size` pixels in the middle of an image whose shorter side was made `crop_from` pixels long.
 
-    Sides are cut to whole pixels as torchvision's detectors do, but never to none: what is 1 x 60,000 has 1 row left.
+    What torchvision's transforms for classifiers give of an image of Pillow's, but for single pixels that are rounded
+    to the next of 255 levels. Of images alone. What will be cut off is not made: 1 x 60,000 stays small.
     """
+
+    _targets = ()
+
+    def __init__(self, size: int, crop_from: int, pixels: Filter) -> None:
+        super().__init__(p=1.0)
+        self.size = size
+        self.crop_from = crop_from
+        self.pixels: Filter = pixels
+
+    def apply(self, img: np.ndarray, **_: Any) -> np.ndarray:
+        """To an image."""
+        sides = img.shape[:2]
+        resized = [self.crop_from * side // min(sides) for side in sides]
+        first = [round((side - self.size) / 2) for side in resized]
+        (top, bottom), (left, right) = (
+            (start * side / after, min(side, (start + self.size) * side / after))
+            for start, side, after in zip(first, sides, resized, strict=True)
+        )
+        return _by_pillow(img, self.size, self.size, self.pixels, (left, top, right, bottom))
+
+
+class _Resized(A.DualTransform):
+    """Scales an image, and all that lies on it, to the height and width that `sides` makes of its own."""
 
     _targets = ALL_TARGETS
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, pixels: Filter | None) -> None:
         super().__init__(p=1.0)
-        self.size = size
+        self.pixels: Filter | None = pixels
+
+    def sides(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width that an image gets."""
+        raise NotImplementedError
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
         """Height and width that it gets."""
-        sides = params["shape"][:2]
-        scale = min(self.size / min(sides), int(self.size * LONGEST) / max(sides))
-        height, width = (max(1, math.floor(side * scale)) for side in sides)
+        height, width = self.sides(*params["shape"][:2])
         return {"height": height, "width": width}
 
     def apply(self, img: np.ndarray, height: int, width: int, **_: Any) -> np.ndarray:
         """To an image."""
-        return resize_image(img, height, width)
+        return resize_image(img, height, width, self.pixels)
 
     def apply_to_mask(self, mask: np.ndarray, height: int, width: int, **_: Any) -> np.ndarray:
         """To a map."""
@@ -119,6 +174,36 @@ class ShorterSide(A.DualTransform):
         return keypoints
 
 
+class ShorterSide(_Resized):
+    """Scales an image until its shorter side has `size` pixels, or its longer one `longest` times as many, whichever
+    comes first.
+
+    Sides are cut to whole pixels as torchvision's detectors do, but never to none: what is 1 x 60,000 has 1 row left.
+    """
+
+    def __init__(self, size: int, longest: float = LONGEST, pixels: Filter | None = None) -> None:
+        super().__init__(pixels)
+        self.size = size
+        self.longest = longest
+
+    def sides(self, height: int, width: int) -> tuple[int, int]:
+        """See `_Resized`."""
+        scale = min(self.size / min(height, width), int(self.size * self.longest) / max(height, width))
+        return max(1, math.floor(height * scale)), max(1, math.floor(width * scale))
+
+
+class Squash(_Resized):
+    """Scales both sides of an image to `size` pixels."""
+
+    def __init__(self, size: int, pixels: Filter | None = None) -> None:
+        super().__init__(pixels)
+        self.size = size
+
+    def sides(self, height: int, width: int) -> tuple[int, int]:
+        """See `_Resized`."""
+        return self.size, self.size
+
+
 class AtMost(A.LongestMaxSize):
     """Makes an image smaller whose longer side has more than `size` pixels, and leaves any other as it is."""
 
@@ -130,10 +215,25 @@ class AtMost(A.LongestMaxSize):
         return {"scale": min(1.0, super().get_params_dependent_on_data(params, data)["scale"])}
 
 
-def resize_image(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """An image (H, W, C) or (H, W) to `height` and `width`: the mean over pixels where it gets smaller, else linear."""
+def resize_image(image: np.ndarray, height: int, width: int, pixels: Filter | None = None) -> np.ndarray:
+    """An image (H, W, C) or (H, W) to `height` and `width`: by default the mean over pixels where it gets smaller, else
+    linear.
+    """
+    if pixels in _PILLOW:
+        return _by_pillow(image, height, width, pixels)
     smaller = height < image.shape[0] or width < image.shape[1]
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+    interpolation = cv2.INTER_AREA if smaller and pixels is None else cv2.INTER_LINEAR
+    return cv2.resize(image, (width, height), interpolation=interpolation)
+
+
+_PILLOW = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+
+def _by_pillow(
+    image: np.ndarray, height: int, width: int, pixels: str, box: tuple[float, float, float, float] | None = None
+) -> np.ndarray:
+    """An image uint8, or the part of it in `box` (left, top, right, bottom), to `height` and `width`."""
+    return np.asarray(Image.fromarray(image).resize((width, height), _PILLOW[pixels], box))
 
 
 def resize_map(values: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -136,13 +136,13 @@ def run_apart(arguments: list[str]) -> multiprocessing.Process:
 
 def slowly(monkeypatch, seconds: float) -> None:
     """Reading a file takes so long."""
-    read = reading.read_image
+    read = reading.read_reduced
 
     def slow(path, *rest):
         time.sleep(seconds)  # what a slow disk does
         return read(path, *rest)
 
-    monkeypatch.setattr(reading, "read_image", slow)
+    monkeypatch.setattr(reading, "read_reduced", slow)
 
 
 def test_killed_twenty_times_the_run_ends_as_if_nothing_had_happened(task, folder, tmp_path, monkeypatch):
@@ -216,7 +216,7 @@ def test_a_disk_that_fails_at_any_write_stops_with_4_and_tears_nothing(task, fol
 
 
 def test_a_decoder_that_crashes_costs_its_file(task, folder, tmp_path, monkeypatch, capsys):
-    read = reading.read_image
+    read = reading.read_reduced
 
     def crashing(path, *rest):
         if Path(path).stem in ("01", "12", "29"):
@@ -226,7 +226,7 @@ def test_a_decoder_that_crashes_costs_its_file(task, folder, tmp_path, monkeypat
             sys.exit(3)
         return read(path, *rest)
 
-    monkeypatch.setattr(reading, "read_image", crashing)
+    monkeypatch.setattr(reading, "read_reduced", crashing)
     assert main(line(tmp_path, folder)) == 0
     lost = ["01", "12", "13", "29"]
     assert names(tmp_path) == [name for name in GOOD if name not in lost]
@@ -236,7 +236,7 @@ def test_a_decoder_that_crashes_costs_its_file(task, folder, tmp_path, monkeypat
 
 
 def test_a_process_that_is_killed_once_loses_nothing(task, folder, tmp_path, monkeypatch):
-    read = reading.read_image
+    read = reading.read_reduced
 
     def killed(path, *rest):
         mark = tmp_path / f"killed{Path(path).stem}"
@@ -245,15 +245,15 @@ def test_a_process_that_is_killed_once_loses_nothing(task, folder, tmp_path, mon
             os.kill(os.getpid(), signal.SIGKILL)  # as by a system that wants memory
         return read(path, *rest)
 
-    monkeypatch.setattr(reading, "read_image", killed)
+    monkeypatch.setattr(reading, "read_reduced", killed)
     assert main(line(tmp_path, folder)) == 0
     assert names(tmp_path) == GOOD and failures(tmp_path) == {"07": "NOT_AN_IMAGE"}
 
 
 def test_a_read_that_hangs_ends(task, folder, tmp_path, monkeypatch):
-    read = reading.read_image
+    read = reading.read_reduced
     monkeypatch.setattr(
-        reading, "read_image", lambda path, *rest: time.sleep(100) if Path(path).stem == "10" else read(path, *rest)
+        reading, "read_reduced", lambda path, *rest: time.sleep(100) if Path(path).stem == "10" else read(path, *rest)
     )
     assert main(line(tmp_path, folder, "--timeout", "0.3")) == 0
     assert names(tmp_path) == [name for name in GOOD if name != "10"]

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from foveal.core.errors import DataError, MachineError, UsageError
-from foveal.core.images import ImageError, decode_image, read_image, read_size, write_image
+from foveal.core.images import ImageError, decode_image, read_image, read_reduced, read_size, write_image
 from foveal.core.inputs import IMAGE_SUFFIXES
 
 RNG = np.random.default_rng(0)
@@ -528,3 +528,32 @@ def test_what_cannot_be_written(tmp_path):
         write_image(tmp_path / "x.png", RGB / 255)
     with pytest.raises(MachineError, match="cannot be written: No such file or directory"):
         write_image(tmp_path / "absent" / "x.png", RGB)
+
+
+# --- smaller from the decoder -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("factor", [1, 2, 4, 8])
+def test_a_jpeg_is_divided_by_its_decoder(tmp_path, factor):
+    wave = np.add.outer(np.sin(np.arange(300) / 20), np.cos(np.arange(401) / 30))
+    picture = np.repeat((128 + 50 * wave)[..., None], 3, axis=2).round().astype(np.uint8)
+    write_image(tmp_path / "a.jpg", picture)
+    asked = []
+    small, size = read_reduced(tmp_path / "a.jpg", lambda *size: asked.append(size) or factor)
+    assert asked == [(300, 401)] and size == (300, 401)
+    assert small.shape == (-(-300 // factor), -(-401 // factor), 3)
+    whole = read_image(tmp_path / "a.jpg")[: 296 // factor * factor, : 400 // factor * factor].astype(float)
+    means = whole.reshape(len(whole) // factor, factor, -1, factor, 3).mean(axis=(1, 3))
+    assert np.abs(small[: len(means), : means.shape[1]] - means).max() <= 2  # of 255
+
+
+def test_what_is_turned_and_what_is_no_jpeg(tmp_path):
+    image = Image.fromarray(np.zeros((80, 160, 3), np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(tmp_path / "a.jpg", exif=exif)
+    image.save(tmp_path / "a.png")
+    small, size = read_reduced(tmp_path / "a.jpg", lambda height, width: 4)
+    assert small.shape == (40, 20, 3) and size == (160, 80)
+    same, size = read_reduced(tmp_path / "a.png", lambda height, width: 4)
+    assert same.shape == (80, 160, 3) and size == (80, 160)

@@ -19,9 +19,11 @@ from foveal.core.transforms import (
     RandomResizedCrop,
     ShorterSide,
     Transform,
+    decoder_factor,
     resize_steps,
     sample_seed,
 )
+from foveal.core.types import Preprocessing
 
 TASKS = ("classification", "detection", "segmentation", "edges", "depth", "tracking", "faces", "style")
 
@@ -275,3 +277,22 @@ def test_a_list_of_changes_is_for_tasks_with_single_steps():
 
     with pytest.raises(UsageError, match="classification takes one name, of none, "):
         transform(preprocessing(DataOptions()), ["photos"])
+
+
+@pytest.mark.parametrize(
+    ("resize", "size", "sides", "factor"),
+    [
+        ("squash", 224, (3000, 4000), 4),  # 3000 / 224 = 13.4
+        ("squash", 224, (447, 4000), 1),
+        ("squash", 224, (896, 896), 2),
+        ("crop", 224, (1024, 1500), 2),  # 0.875 * 1024 / 224 = 4
+        ("crop", 224, (1023, 1500), 1),
+        ("fit", 100, (300, 1600), 8),
+        ("shorter", 100, (800, 900), 4),
+        ("shorter", 100, (100, 2000), 4),  # 2000 / (5 / 3 * 100) = 12
+        ("squash", 64, (32, 32), 1),
+    ],
+)
+def test_a_decoder_leaves_half_of_the_way(resize, size, sides, factor):
+    preprocessing = Preprocessing(size=size, resize=resize, grey=False, mean=[0.0] * 3, std=[1.0] * 3)
+    assert decoder_factor(preprocessing, *sides) == factor == decoder_factor(preprocessing, *reversed(sides))
