@@ -65,9 +65,16 @@ class Prediction(TypedDict):
     frame: NotRequired[int]  # of a video: the frame's number, from 0; `path` is the video's
 
 
+# How pixels are mixed when an image is resized: linear, of 2 x 2 of them, however many become one (torchvision's
+# detectors); bilinear and bicubic, Pillow's, of as many as become one (torchvision's other networks).
+Filter = Literal["linear", "bilinear", "bicubic"]
+
+
 class Preprocessing(TypedDict):
     """What is done to an image before the network sees it; a checkpoint carries it, so training and use can't drift
     apart.
+
+    Entries that need not be there are those of networks that others have trained.
     """
 
     size: int  # pixels, height and width of the network's input
@@ -77,3 +84,6 @@ class Preprocessing(TypedDict):
     grey: bool  # one channel, 0.299 R + 0.587 G + 0.114 B, in place of three
     mean: list[float]  # per channel, of images scaled to 0..1
     std: list[float]
+    filter: NotRequired[Filter]  # else the mean of pixels where the image gets smaller, and linear where it grows
+    crop_from: NotRequired[int]  # of crop: pixels of the shorter side, in place of size / 0.875
+    longest: NotRequired[float]  # of shorter: what the longer side may have, in shares of size, in place of 5/3
