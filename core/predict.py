@@ -17,11 +17,11 @@ from .bars import progress_bar
 from .data import number_of_workers
 from .errors import MachineError
 from .images import ImageError
-from .inputs import Input
 from .pool import Done, Job, Lost, Pool
-from .reading import Part, Read, Reading
+from .reading import Part, Reading
 from .task import Task
 from .tiles import Joiner
+from .transforms import Transform
 from .types import Prediction
 from .writers import FolderWriter
 
@@ -55,19 +55,69 @@ def predict_files(task: Task, writer: FolderWriter, running: Running, check: Cal
 
     Whatever happens to one file, the others are written. `check` is called often, and may raise to end the run.
     """
-    task = task.to(running.device).to(memory_format=torch.channels_last).eval()
+    predict_together([task], [writer], running, check)
+
+
+def predict_together(
+    tasks: Sequence[Task],
+    writers: Sequence[FolderWriter],
+    running: Running,
+    check: Callable[[], None] = lambda: None,
+) -> None:
+    """`predict_files` of several tasks over the same inputs, each of which is read once; each task has its writer.
+
+    Several tasks have no tilings. What is alike in how they see an image is done once.
+    """
+    tasks = [task.to(running.device).to(memory_format=torch.channels_last).eval() for task in tasks]
+    views, numbers = _views(tasks)
     reading = Reading(
-        task.transform("none"),
-        task.tiling(),
+        tuple(views),
+        tasks[0].tiling(),
         running.batch_size,
         running.every,
-        None if running.exact else task.preprocessing,
-        tiles_help="tile" in task.PREDICTION_OPTIONS,
+        () if running.exact else tuple(task.preprocessing for task in tasks),
+        tiles_help="tile" in tasks[0].PREDICTION_OPTIONS,
     )
-    left = len(writer.inputs) - writer.done
-    workers = min(number_of_workers(running.num_workers), left // running.batch_size + writer.inputs.videos)
+    last = min(writers, key=lambda writer: writer.offset)
+    left = len(last.inputs) - last.done
+    workers = min(number_of_workers(running.num_workers), left // running.batch_size + last.inputs.videos)
+    runs = [_Run(task, writer, running, number) for task, writer, number in zip(tasks, writers, numbers, strict=True)]
     with progress_bar() as bar, Pool(reading, workers, running.timeout, check) as pool, torch.inference_mode():
-        _Run(task, writer, running, bar).over(reading, pool)
+        _over(runs, last, reading, pool, bar)
+
+
+def _views(tasks: Sequence[Task]) -> tuple[list[Transform], list[int]]:
+    """The different ways in which tasks see an image, and for each task the number of its own."""
+    views: list[Transform] = []
+    numbers = []
+    for task in tasks:
+        view = task.transform("none")
+        number = next((number for number, other in enumerate(views) if other.does_as(view)), len(views))
+        views += [view] if number == len(views) else []
+        numbers.append(number)
+    return views, numbers
+
+
+def _over(runs: Sequence["_Run"], last: FolderWriter, reading: Reading, pool: Pool, bar: Progress) -> None:
+    """Predict all that the writer that has come least far has no results for."""
+    line = bar.add_task("predict", total=len(last.inputs), completed=last.done, rate="")
+    jobs: deque[tuple[Job, int]] = deque()
+
+    def noted() -> Iterator[Job]:
+        for job, offset in reading.jobs(last.inputs.read(last.offset)):
+            jobs.append((job, offset))
+            yield job
+
+    for result in pool.run(noted()):
+        job, offset = jobs[0]
+        batches = result.value.on(runs[0].device) if isinstance(result, Done) else []
+        for run in runs:
+            if offset > run.writer.offset:  # it has not been here before it was stopped
+                run.take(result, batches, job, offset)
+        if result is None:
+            jobs.popleft()
+        bar.update(line, completed=last.done, rate=f"{(bar.tasks[-1].speed or 0):.0f} files/s")
+    bar.remove_task(line)
 
 
 def find_device(name: str) -> torch.device:
@@ -87,13 +137,14 @@ def find_device(name: str) -> torch.device:
 
 
 class _Run:
-    """Batches through the task, and what comes out to the writer."""
+    """Batches through one task, and what comes out to its writer."""
 
-    def __init__(self, task: Task, writer: FolderWriter, running: Running, bar: Progress) -> None:
+    def __init__(self, task: Task, writer: FolderWriter, running: Running, view: int) -> None:
+        self.device = running.device
+        self.writer = writer
         self._task = task
-        self._writer = writer
-        self._running = running
-        self._bar = bar
+        self._view = view  # of several, the batch that is for this task
+        self._bf16 = running.precision == "bf16"
         self._tiled = task.tiling() is not None
         self._joiner: Joiner | None = None  # of the image or frame that is not complete yet
         self._next: tuple[str, int | None, int] = ("", None, 0)  # its path, frame, and the number of the part it needs
@@ -101,34 +152,18 @@ class _Run:
         self._names: dict[str, str] = {}  # of the job's files, by their paths
         self._most = running.batch_size  # images that fit into the memory at once
 
-    def over(self, reading: Reading, pool: Pool) -> None:
-        """Predict all that the writer has no results for."""
-        line = self._bar.add_task("predict", total=len(self._writer.inputs), completed=self._writer.done, rate="")
-        jobs: deque[tuple[Job, int]] = deque()
-        for result in pool.run(self._noted(reading, jobs)):
-            job, offset = jobs[0]
-            if isinstance(result, Done):
-                self._take(result.value, job.items)
-            elif isinstance(result, Lost):
-                self._fail(_failure(result))
-            else:
-                self._writer.finish_inputs(len(job.items), offset)
-                jobs.popleft()
-            speed = self._bar.tasks[-1].speed or 0
-            self._bar.update(line, completed=self._writer.done, rate=f"{speed:.0f} files/s")
-        self._bar.remove_task(line)
-
-    def _noted(self, reading: Reading, jobs: deque[tuple[Job, int]]) -> Iterator[Job]:
-        for job, offset in reading.jobs(self._writer.inputs.read(self._writer.offset)):
-            jobs.append((job, offset))
-            yield job
-
-    def _take(self, read: Read, job: Sequence[Input]) -> None:
-        if read.batch is not None:
-            self._names = {given.path: given.name for given in job}
-            self._predict(read.on(self._running.device))
-        for failure in read.failures:
-            self._fail(failure)
+    def take(self, result: Done | Lost | None, batches: Sequence[Any], job: Job, offset: int) -> None:
+        """Predict what was read, note what could not be, or that a job has ended."""
+        if isinstance(result, Lost):
+            self._fail(_failure(result))
+        elif isinstance(result, Done):
+            if batches:
+                self._names = {given.path: given.name for given in job.items}
+                self._predict(dict(batches[self._view]))
+            for failure in result.value.failures:
+                self._fail(failure)
+        else:
+            self.writer.finish_inputs(len(job.items), offset)
 
     def _predict(self, batch: Any) -> None:
         parts = batch.pop("part")
@@ -141,15 +176,15 @@ class _Run:
                 continue
             if part.frame is not None:
                 whole["frame"] = part.frame
-            self._writer.write(whole, self._names[whole["path"]])
+            self.writer.write(whole, self._names[whole["path"]])
 
     def _predictions(self, batch: Any) -> list[Prediction | ImageError]:
         """Of all images of a batch, in halves where the memory is too small for all."""
-        count, device = len(batch["path"]), self._running.device
+        count, device = len(batch["path"]), self.device
         half = (count + 1) // 2
         if count <= self._most:
             try:
-                with torch.autocast(device.type, torch.bfloat16, enabled=self._running.precision == "bf16"):
+                with torch.autocast(device.type, torch.bfloat16, enabled=self._bf16):
                     return [*self._task.predict(batch)]
             except (torch.OutOfMemoryError, MemoryError):
                 if count == 1:
@@ -179,7 +214,7 @@ class _Run:
 
     def _fail(self, failure: ImageError) -> None:
         if failure.path != self._failed:
-            self._writer.fail(failure)
+            self.writer.fail(failure)
             self._failed = failure.path
 
 

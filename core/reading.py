@@ -6,7 +6,6 @@ video. What it gives depends on its files alone, so a run that is taken up again
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import cv2
@@ -36,16 +35,18 @@ class Part(NamedTuple):
 
 
 class Read(NamedTuple):
-    """A batch on its way to the task, with an array in place of its tensor, and what could not be read behind it."""
+    """A batch on its way to the tasks, once for each view, with an array in place of its tensor; and what could not be
+    read behind it.
+    """
 
-    batch: dict[str, Any] | None
+    batches: list[dict[str, Any]]  # none where nothing could be read
     failures: list[ImageError]
 
-    def on(self, device: torch.device) -> Any:
-        """The batch, its images on `device`; there is one."""
-        assert self.batch is not None
-        image = torch.from_numpy(self.batch["image"]).permute(0, 3, 1, 2)
-        return {**self.batch, "image": image.to(device, non_blocking=True)}
+    def on(self, device: torch.device) -> list[Any]:
+        """The batches, with their images on `device`."""
+        images = [torch.from_numpy(batch["image"]).permute(0, 3, 1, 2) for batch in self.batches]
+        pairs = zip(self.batches, images, strict=True)
+        return [{**batch, "image": image.to(device, non_blocking=True)} for batch, image in pairs]
 
 
 @dataclass(frozen=True)
@@ -53,19 +54,19 @@ class Reading:
     """How files become batches; goes to the processes that do it.
 
     Args:
-        transform: from an image to the network's input.
+        views: from an image to a network's input; several, for tasks that see it differently.
         tiling: how images are cut, or None.
         batch_size: images, frames or tiles in a batch.
         every: of a video, each so many-th frame.
-        preprocessing: what makes an image smaller, where the decoder may begin with that; None for whole images.
+        preprocessings: of the views, where the decoder may begin to make an image smaller; none for whole images.
         tiles_help: an error about an image that is too large says that tiles would help.
     """
 
-    transform: Transform
+    views: tuple[Transform, ...]
     tiling: Tiling | None = None
     batch_size: int = 32
     every: int = 1
-    preprocessing: Preprocessing | None = None
+    preprocessings: tuple[Preprocessing, ...] = ()
     tiles_help: bool = False
 
     def jobs(self, inputs: Iterable[tuple[Input, int]]) -> Iterator[tuple[Job, int]]:
@@ -131,14 +132,17 @@ class Reading:
     def _image(self, path: str) -> tuple[np.ndarray, tuple[int, int]]:
         """An image, maybe smaller than its file has it, and its size there."""
         try:
-            if self.preprocessing is not None:
-                return read_reduced(path, partial(decoder_factor, self.preprocessing))
+            if self.preprocessings:
+                return read_reduced(path, self._factor)
             image = read_image(path)
             return image, image.shape[:2]
         except ImageError as error:
             if self.tiles_help and error.code == "TOO_LARGE" and _fits_in_tiles(path):
                 raise ImageError(path, error.code, f"{error.reason}, as --tile does") from None
             raise
+
+    def _factor(self, height: int, width: int) -> int:
+        return min(decoder_factor(each, height, width) for each in self.preprocessings)
 
     def _frames(self, path: str, alive: Callable[[], None]) -> Iterator[dict[str, Any]]:
         for number, image in read_frames(path, self.every):
@@ -151,18 +155,24 @@ class Reading:
         """A part of an image as a sample: for the network it is an image of its own, of `size` in the file."""
         top, left, height, width = part.tile
         try:
-            changed = self.transform({"image": image[top : top + height, left : left + width]}, seed=0)["image"]
+            cut = {"image": image[top : top + height, left : left + width]}
+            images = [to_tensor(view(cut, seed=0)["image"]) for view in self.views]
         except (cv2.error, MemoryError) as error:
             raise ImageError(path, "UNSUPPORTED", f"cannot be made ready for the network ({error})") from None
-        return {"image": to_tensor(changed), "path": path, "size": size or (height, width), "part": part}
+        return {"images": images, "path": path, "size": size or (height, width), "part": part}
 
 
 def _read(samples: list[dict[str, Any]], failures: list[ImageError]) -> Read:
-    if not samples:
-        return Read(None, failures)
-    batch = collate(samples)
-    # To another process an array goes from where it lies; a tensor would go through a file in shared memory.
-    return Read({**batch, "image": batch["image"].permute(0, 2, 3, 1).numpy()}, failures)
+    batches = []
+    for view in range(len(samples[0]["images"]) if samples else 0):
+        batch = collate([_of_view(sample, view) for sample in samples])
+        # To another process an array goes from where it lies; a tensor would go through a file in shared memory.
+        batches.append({**batch, "image": batch["image"].permute(0, 2, 3, 1).numpy()})
+    return Read(batches, failures)
+
+
+def _of_view(sample: dict[str, Any], view: int) -> dict[str, Any]:
+    return {"image": sample["images"][view], **{key: value for key, value in sample.items() if key != "images"}}
 
 
 def _is_large(path: str) -> bool:

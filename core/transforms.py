@@ -291,6 +291,10 @@ class Transform:
             result["keypoints"] = np.asarray(changed["keypoints"], np.float32).reshape(-1, 2) + 0.5
         return result
 
+    def does_as(self, other: "Transform") -> bool:
+        """Whether another one makes the same of every image."""
+        return list(map(repr, self._steps)) == list(map(repr, other._steps)) and type(self) is type(other)
+
     def __getstate__(self) -> dict[str, Any]:
         """Sent to another process, the generators would come apart from the transforms that draw from them."""
         return {"_steps": self._steps}
