@@ -72,6 +72,13 @@ class Format:
         """What it writes, for people: "boxes or masks"."""
         return " or ".join({"mask": "masks"}.get(key, key) for key in cls.OF)
 
+    @classmethod
+    def check(cls) -> None:
+        """Raise UsageError where something is missing that it needs."""
+
     def write(self, item: Item) -> None:
         """Add what was found in one image or frame; raises MachineError where that cannot be written."""
         raise NotImplementedError
+
+    def finish(self) -> None:
+        """Make what can be made of the lines of the whole run alone; raises MachineError where it cannot be written."""

@@ -125,6 +125,11 @@ class RunFolder:
         """Where the list of the run's inputs is kept until its end."""
         return self._hidden / "inputs"
 
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What the results depend on, as it comes back from a file."""
+        return self._identity
+
     def growing(self, name: str, *, head: bytes = b"", tail: bytes = b"") -> GrowingFile:
         """The file `name`, as the last commit has it."""
         position = self.state["files"].get(name) if self.state is not None else None
@@ -146,6 +151,22 @@ class RunFolder:
         with _said(target):
             target.parent.mkdir(parents=True, exist_ok=True)
         return target
+
+    @contextmanager
+    def whole(self, name: str) -> Iterator[Path]:
+        """A path to write the file `name` at, which is put into the folder in one step; raises MachineError where that
+        fails.
+        """
+        draft = self._hidden / name
+        with _said(self.path / name):
+            try:
+                yield draft
+                with draft.open("rb") as file:
+                    os.fsync(file.fileno())
+                draft.replace(self.path / name)
+            except OSError:
+                draft.unlink(missing_ok=True)
+                raise
 
     def commit(self, progress: Mapping[str, Any]) -> None:
         """Make all that was written safe, and `progress` with it; raises MachineError where the disk is full."""

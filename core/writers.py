@@ -13,11 +13,10 @@ import json
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 
 from .box_formats import Crops, Yolo
@@ -27,14 +26,16 @@ from .formats import Format, Formats, Item
 from .images import ImageError, write_image
 from .input_list import InputList
 from .mask_formats import Masks, PixelFiles, Probabilities
+from .parquet import Parquet
+from .report import NAME as REPORT
+from .report import Draw, Report
 from .run_folder import SUMMARY, RunFolder
 from .types import Prediction
 from .videos import VideoFile, read_header
 
-Draw = Callable[[np.ndarray, Prediction], np.ndarray]
-
 SCHEMA = 1  # of predictions.jsonl, failures.jsonl and summary.json: raised when an entry changes its meaning
-FORMATS: Mapping[str, type[Format]] = {"coco": Coco, "yolo": Yolo, "crops": Crops}
+FORMATS: Mapping[str, type[Format]] = {"coco": Coco, "yolo": Yolo, "crops": Crops, "parquet": Parquet}
+OF_ALL_TASKS = ("parquet",)
 
 _LONGEST = 65_000  # pixels a side of a picture, with room for a legend: a JPEG holds 65,500
 _PIXELS: tuple[type[PixelFiles], ...] = (Masks, Probabilities)
@@ -45,6 +46,7 @@ NAMES = (
     "predictions.csv",
     "failures.jsonl",
     SUMMARY,
+    REPORT,
     "pictures",
     *(kind.FOLDER for kind in _PIXELS),
     *(name for kind in FORMATS.values() for name in kind.NAMES),
@@ -52,17 +54,19 @@ NAMES = (
 
 
 def check_formats(names: tuple[str, ...]) -> None:
-    """Raise UsageError for a name that is no format's."""
+    """Raise UsageError for a name that is no format's, and for a format that needs what is not installed."""
     for name in names:
         if name not in FORMATS:
             raise unknown("format of results", name, FORMATS, "Give --formats some of them, with commas between.")
+        FORMATS[name].check()
 
 
 class FolderWriter:
     """Writes the results of a prediction run into its folder, from where its last commit left off.
 
     Of the videos among `inputs` each `every`-th frame is predicted. `draw` makes the picture of a prediction, or is
-    None for no pictures. Raises UsageError where a format is unknown, MachineError where the folder cannot be written.
+    None for no pictures; `report` makes a page about the whole run, at its end. Raises UsageError where a format is
+    unknown, MachineError where the folder cannot be written.
     """
 
     def __init__(
@@ -73,6 +77,7 @@ class FolderWriter:
         every: int = 1,
         draw: Draw | None = None,
         formats: Formats | None = None,
+        report: Report | None = None,
     ) -> None:
         formats = formats or Formats()
         check_formats(tuple(formats.names))
@@ -95,6 +100,7 @@ class FolderWriter:
         self._lines, self._table, self._failed = map(run.growing, NAMES[:3])
         self._pictures = _Pictures(run, draw, every) if draw is not None else None
         self._pixels = [kind(run) for kind in _PIXELS]
+        self._report = report
         self._formats = {name: FORMATS[name](run, formats, inputs) for name in dict.fromkeys(formats.names)}
 
     @property
@@ -172,6 +178,10 @@ class FolderWriter:
             "rate": round(self.written / max(seconds, 1e-3), 2),
             **summary,
         }
+        for each in self._formats.values():
+            each.finish()
+        if self._report is not None:
+            self._report.write(self._run, self.inputs, whole)
         self._run.finish(whole)
         return whole
 
