@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UsageError
-from .run_folder import SUMMARY, GrowingFile, RunFolder
+from .run_folder import PARQUET, REPORT, SUMMARY, GrowingFile, RunFolder
 
 _SHARD = "shard"  # the entry of a run's identity
 # COCO's lists have an entry a line: how many lines come before, which entry is the number of an image, and the end.
@@ -20,7 +20,7 @@ _BLOCK = 2**20  # bytes
 
 
 def merge(folder: Path, *, overwrite: bool = False) -> dict[str, Any]:
-    """Join the folders shard-I-of-N in `folder` there; returns the summary.
+    """Join the folders shard-I-of-N in `folder` there, but for their reports; returns the summary.
 
     Raises UsageError where one is missing, not done, or of another command, or where there are results already;
     MachineError where the folder cannot be written.
@@ -39,10 +39,14 @@ def merge(folder: Path, *, overwrite: bool = False) -> dict[str, Any]:
                 _join_lists(run, name, there, summaries)
             elif any(path.is_dir() for path in there):
                 _join_folders(run, name, there)
-            elif name != SUMMARY:
+            elif name not in (SUMMARY, REPORT, PARQUET):
                 _join_lines(run.growing(name), there, head=name.endswith(".csv"))
         run.commit({})
         whole = _joined(summaries)
+        if PARQUET in names:
+            from .parquet import write_parquet
+
+            write_parquet(run, frames=whole["inputs"]["videos"] > 0)
         run.finish(whole)
         return whole
 

@@ -2,15 +2,15 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from .errors import UsageError
 from .formats import Format, Formats, Item
 from .input_list import InputList
-from .run_folder import RunFolder
+from .run_folder import PARQUET, RunFolder
 
-NAME = "predictions.parquet"
 # The columns, in pyarrow's words; "list" is of what follows. Numbers are as wide as those in the lines: they read back
 # the same.
 COLUMNS: Mapping[str, str] = {
@@ -36,7 +36,7 @@ class Parquet(Format):
     A name that is not UTF-8, which a Parquet file can't hold, has the escapes that it has in the lines.
     """
 
-    NAMES = (NAME,)
+    NAMES = (PARQUET,)
     OF = ("path",)  # which all predictions have
 
     def __init__(self, run: RunFolder, wanted: Formats, inputs: InputList) -> None:
@@ -46,12 +46,9 @@ class Parquet(Format):
     @classmethod
     def check(cls) -> None:
         """Raise UsageError, which says how to install it, where pyarrow is missing."""
-        try:
-            import pyarrow.parquet
-        except ImportError:
-            reason = 'The format parquet needs pyarrow: install it with pip install "foveal[parquet]".'
-            raise UsageError(reason) from None
-        assert pyarrow.parquet
+        # Not imported before the end: it starts a thread, and the processes that read files are forked until then.
+        if find_spec("pyarrow") is None:
+            raise UsageError('The format parquet needs pyarrow: install it with pip install "foveal[parquet]".')
 
     def write(self, item: Item) -> None:
         """Nothing yet: a Parquet file can't be gone on with once it is closed, as a run can that was stopped."""
@@ -71,7 +68,7 @@ def write_parquet(run: RunFolder, *, frames: bool) -> None:
 
     lines = run.path / "predictions.jsonl"
     schema = pyarrow.schema([(name, _type(COLUMNS[name])) for name in _columns(lines, frames)])
-    with run.whole(NAME) as path, path.open("wb") as file, ParquetWriter(file, schema, compression="zstd") as table:
+    with run.whole(PARQUET) as path, path.open("wb") as file, ParquetWriter(file, schema, compression="zstd") as table:
         for rows in _groups(lines):
             columns = {name: [row.get(name) for row in rows] for name in schema.names}
             table.write_table(pyarrow.table(columns, schema=schema))

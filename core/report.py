@@ -23,10 +23,9 @@ from .formats import Item
 from .images import ImageError
 from .input_list import InputList
 from .masks import BACKGROUND, read_mask
-from .run_folder import RunFolder
+from .run_folder import PARQUET, REPORT, SUMMARY, RunFolder
 from .types import Prediction
 
-NAME = "report.html"
 BINS = 20
 MOST_PICTURES, MOST_CLASSES, MOST_FAILURES = 48, 30, 200
 _SIDE = 320  # pixels of an image on its longer side; with what is drawn below it at most half as many more
@@ -51,7 +50,7 @@ class Report:
         """
         tally, cards = self._read(run.path, inputs, summary["predicted"])
         what = _what(inputs)
-        with run.whole(NAME) as path, path.open("w", encoding="utf-8") as file:
+        with run.whole(REPORT) as path, path.open("w", encoding="utf-8") as file:
             title = f"{str(summary.get('task', 'prediction')).capitalize()}: {_some(run.identity.get('paths', []))}"
             file.write(page.head(title))
             date, numbers = f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S %z}", _numbers(summary, tally, what)
@@ -96,7 +95,8 @@ class Report:
 
     def _facts(self, summary: Mapping[str, Any]) -> dict[str, str]:
         inputs = summary["inputs"]
-        counted = [f"{inputs[key]:,} {key}" for key in ("images", "videos") if inputs[key]]
+        counts = {noun: inputs[f"{noun}s"] for noun in ("image", "video")}
+        counted = [f"{count:,} {noun}{'s' * (count > 1)}" for noun, count in counts.items() if count]
         hidden = f" ({inputs['left_out']:,} hidden files left out)" if inputs["left_out"] else ""
         versions = ", ".join(f"{name} {version}" for name, version in summary.get("versions", {}).items())
         facts = {"model": self._model, "input": " and ".join(counted) + hidden, "versions": versions}
@@ -185,7 +185,7 @@ class Tally:
             "mask": "classes found in an image, by the mean probability of their pixels",
             "classes": f"{what} by the probability of their first class",
         }
-        broken = f"{self.not_numbers:,} scores are no numbers" if self.not_numbers else ""
+        broken = f"no numbers: {self.not_numbers:,} of {self.counts.total():,} scores" if self.not_numbers else ""
         return page.score_chart(titles[self._kind], self.bins.tolist(), broken)
 
     def class_chart(self, what: str) -> str:
@@ -207,7 +207,7 @@ class Tally:
         said = [(others, rest), (BACKGROUND, ground)]
         remarks = [f"{name}: {self._counted(labels)}" for name, labels in said if labels]
         if self.empty:
-            remarks.append(f"without any: {self.empty:,} {what}")
+            remarks.append(f"without any: {self.empty:,} of {self.lines:,} {what}")
         return page.class_chart(titles[self._kind], rows, "; ".join(remarks))
 
     def _counted(self, labels: Sequence[int]) -> str:
@@ -272,8 +272,8 @@ def _plain(value: Any) -> str:
 
 
 def _files(folder: Path) -> list[str]:
-    names = ("predictions.jsonl", "predictions.csv", "predictions.parquet", "failures.jsonl")
-    return [*(name for name in names if (folder / name).exists()), "summary.json"]  # which is written after the page
+    names = ("predictions.jsonl", "predictions.csv", PARQUET, "failures.jsonl")
+    return [*(name for name in names if (folder / name).exists()), SUMMARY]  # which is written after the page
 
 
 def _failures(folder: Path, inputs: InputList, summary: Mapping[str, Any]) -> str:

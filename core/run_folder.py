@@ -27,7 +27,7 @@ try:
 except ImportError:  # Windows: no lock there
     fcntl = None
 
-SUMMARY = "summary.json"
+SUMMARY, REPORT, PARQUET = "summary.json", "report.html", "predictions.parquet"  # made at the end of a run
 _STATE, _MADE, _LOCK = "state.json", "made", "lock"
 
 

@@ -27,9 +27,8 @@ from .images import ImageError, write_image
 from .input_list import InputList
 from .mask_formats import Masks, PixelFiles, Probabilities
 from .parquet import Parquet
-from .report import NAME as REPORT
 from .report import Draw, Report
-from .run_folder import SUMMARY, RunFolder
+from .run_folder import REPORT, SUMMARY, RunFolder
 from .types import Prediction
 from .videos import VideoFile, read_header
 
