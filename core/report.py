@@ -55,8 +55,9 @@ class Report:
             file.write(page.head(title))
             date, numbers = f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S %z}", _numbers(summary, tally, what)
             file.write(page.overview(title, date, numbers, self._facts(summary), _files(run.path)))
-            if tally.lines:
+            if tally.counts:
                 file.write(page.charts(tally.score_chart(what), tally.class_chart(what)))
+            if tally.lines:
                 file.writelines(page.contact_sheet(_shown(len(cards), tally.lines, what), cards))
             file.write(_failures(run.path, inputs, summary))
             file.write(page.options({key: _plain(value) for key, value in run.identity.items()}))
@@ -240,7 +241,7 @@ def _what(inputs: InputList) -> str:
 
 
 def _shown(shown: int, count: int, what: str) -> str:
-    return f"all {count:,} {what}" if shown == count else f"{shown} of {count:,} {what}, in even steps"
+    return f"all {what}" if shown == count else f"{shown} of {count:,} {what}, in even steps"
 
 
 def _result(line: Mapping[str, Any]) -> str:

@@ -143,6 +143,12 @@ def test_of_boxes_every_one_is_counted(report):
     assert "class 1 0.90, and 3 more" in page.text and "nothing found" in page.text
 
 
+def test_where_nothing_is_found_there_are_pictures_and_no_charts(report):
+    page = report([detected("a.png"), detected("b.png")])
+    assert "Scores" not in page.text and "Classes" not in page.text
+    assert "all images" in page.text and page.text.count("nothing found") == 2
+
+
 def test_of_masks_pixels_are_counted_and_the_background_is_no_bar(report):
     page = report([segmented("a.png", 60, 30, 10), segmented("b.png", 90, 10)])
     # Of 200 pixels 150, 40 and 10.
