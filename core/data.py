@@ -183,8 +183,12 @@ def number_of_workers(wanted: int | None) -> int:
         if wanted < 0:
             raise UsageError(f"data.num_workers is {wanted}; it must be 0 (read in this process) or more.")
         return wanted
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # not on macOS
-    return min(8, cores - 1)
+    return min(8, number_of_cores() - 1)
+
+
+def number_of_cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # not on macOS
 
 
 def limit_threads(_worker: int) -> None:

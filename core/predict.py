@@ -14,7 +14,7 @@ import torch
 from rich.progress import Progress
 
 from .bars import progress_bar
-from .data import number_of_workers
+from .data import number_of_cores, number_of_workers
 from .errors import MachineError
 from .images import ImageError
 from .pool import Done, Job, Lost, Pool
@@ -24,6 +24,9 @@ from .tiles import Joiner
 from .transforms import Transform
 from .types import Prediction
 from .writers import FolderWriter
+
+
+_MOST_WORKERS = 16
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,9 @@ def predict_together(
     )
     last = min(writers, key=lambda writer: writer.offset)
     left = len(last.inputs) - last.done
-    workers = min(number_of_workers(running.num_workers), left // running.batch_size + last.inputs.videos)
+    # A process a core: where reading takes longest, they have all of them; where the network does, they wait for it.
+    wanted = min(number_of_cores(), _MOST_WORKERS) if running.num_workers is None else running.num_workers
+    workers = min(number_of_workers(wanted), left // running.batch_size + last.inputs.videos)
     runs = [_Run(task, writer, running, number) for task, writer, number in zip(tasks, writers, numbers, strict=True)]
     with progress_bar() as bar, Pool(reading, workers, running.timeout, check) as pool, torch.inference_mode():
         _over(runs, last, reading, pool, bar)
