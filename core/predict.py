@@ -25,7 +25,6 @@ from .transforms import Transform
 from .types import Prediction
 from .writers import FolderWriter
 
-
 _MOST_WORKERS = 16
 
 
