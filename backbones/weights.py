@@ -6,6 +6,7 @@ Nothing is skipped in silence: a key that is missing, foreign or of another shap
 
 import contextlib
 import pickle
+import re
 import sys
 from collections.abc import Collection, Iterator
 from http.client import HTTPException
@@ -23,10 +24,15 @@ Weights = dict[str, torch.Tensor]
 
 _TORCHVISION_NAMES = {"googlenet_bn": "googlenet"}  # where torchvision calls them otherwise
 _SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
+_OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")  # names in the published files of DenseNets
 
 
 class WeightsError(RuntimeError):
     """Weights that can't be had, or do not belong to this backbone; the message says in one sentence what to do."""
+
+
+class DownloadError(WeightsError):
+    """Published weights that are not here, and that the network does not give."""
 
 
 def load_weights(backbone: Backbone, source: str | Path, name: str, *, ignored: Collection[str] = ()) -> None:
@@ -90,9 +96,14 @@ def read_linear_classifier(
     return (weight, bias) if (weight.ndim, bias.ndim) == (2, 1) and len(weight) == len(bias) else None
 
 
+def torchvision_name(name: str) -> str:
+    """What torchvision calls a network of its that is `name` here."""
+    return _TORCHVISION_NAMES.get(name, name)
+
+
 def published_weights(name: str) -> WeightsEnum:
     """The entry of torchvision that "imagenet" stands for."""
-    return torchvision.models.get_model_weights(_TORCHVISION_NAMES.get(name, name))["IMAGENET1K_V1"]
+    return torchvision.models.get_model_weights(torchvision_name(name))["IMAGENET1K_V1"]
 
 
 def _imagenet(name: str) -> Weights:
@@ -109,17 +120,33 @@ def download(published: WeightsEnum, what: str) -> Weights:
 
     Raises `WeightsError`, which calls the file `what`.
     """
-    file = Path(torch.hub.get_dir(), "checkpoints", Path(published.url).name)
+    return read_file(download_file(published, what))
+
+
+def download_file(published: WeightsEnum, what: str, otherwise: str = "give weights=PATH") -> Path:
+    """Where torchvision's cache has a published file, once it was downloaded.
+
+    Raises `DownloadError`, which calls the file `what`, and says what else can be done: `otherwise`.
+    """
+    file = cached_file(published)
     if file.exists():
-        return _unwrap(_read(file), file)
+        return file
+    prefix = torch.hub.HASH_REGEX.search(file.name)
+    print(f"Downloading {published.url} to {file}", file=sys.stderr)  # results belong on stdout
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # torch announces the download on stdout, where results belong
-            return published.get_state_dict(progress=True, check_hash=True, weights_only=True, map_location="cpu")
-    except (OSError, HTTPException, RuntimeError, pickle.UnpicklingError) as error:
-        raise WeightsError(
+        file.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(published.url, str(file), prefix and prefix[1], progress=True)
+    except (OSError, HTTPException, RuntimeError) as error:
+        raise DownloadError(
             f"The {what} could not be downloaded from {published.url} ({_reason(error)}): "
-            f"put the file {file.name} into {file.parent}, or give weights=PATH."
+            f"put the file {file.name} into {file.parent}, or {otherwise}."
         ) from error
+    return file
+
+
+def cached_file(published: WeightsEnum) -> Path:
+    """Where torchvision's cache has a published file, or would have it."""
+    return Path(torch.hub.get_dir(), "checkpoints", Path(published.url).name)
 
 
 def _imagenet_of_timm(name: str) -> Weights:
@@ -190,7 +217,7 @@ def _unwrap(content: object, source: str | Path) -> Weights:
         )
     if all(key.startswith("module.") for key in content):
         content = {key.removeprefix("module."): value for key, value in content.items()}
-    return dict(content)
+    return {_OLD_DENSENET.sub(r"\1\2", key): value for key, value in content.items()}
 
 
 def _adapt_input(weight: torch.Tensor, shape: torch.Size) -> torch.Tensor:

@@ -4,26 +4,41 @@ import json
 from typing import Any
 
 from ..core.inputs import find_checkpoint
+from ..tasks import is_ready_made
 from .main import CommandParser
 
 
 def run(arguments: list[str]) -> int:
     """Print it; 0 at the end."""
     parser = CommandParser("foveal info", __doc__)
-    parser.add_argument("checkpoint", metavar="CKPT", help="a .ckpt file, or the folder of a run (its best.ckpt)")
+    parser.add_argument(
+        "checkpoint", metavar="CKPT", help="a .ckpt file, the folder of a run (its best.ckpt), or a ready-made model"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
     given = parser.parse_args(arguments)
-    find_checkpoint(given.checkpoint)
-    from ..core.checkpoint import read_checkpoint
-
-    contents = read_checkpoint(given.checkpoint)
-    entry = dict(contents["foveal"])
-    entry["parameters"] = sum(values.numel() for name, values in contents["state_dict"].items() if _is_weight(name))
+    entry = _ready_made(given.checkpoint) if is_ready_made(given.checkpoint) else _trained(given.checkpoint)
     if given.json:
         print(json.dumps(entry, indent=2))
     else:
         _print_table(entry)
     return 0
+
+
+def _trained(path: str) -> dict[str, Any]:
+    find_checkpoint(path)
+    from ..core.checkpoint import read_checkpoint
+
+    contents = read_checkpoint(path)
+    entry = dict(contents["foveal"])
+    entry["parameters"] = sum(values.numel() for name, values in contents["state_dict"].items() if _is_weight(name))
+    return entry
+
+
+def _ready_made(name: str) -> dict[str, Any]:
+    """What a checkpoint would say of a ready-made model, without its weights."""
+    from ..tasks.ready_made import describe, find_ready_made
+
+    return describe(find_ready_made(name))
 
 
 def _is_weight(name: str) -> bool:
@@ -46,11 +61,15 @@ def _print_table(entry: dict[str, Any]) -> None:
         "parameters": f"{entry['parameters']:,}",
         "classes": f"{len(names)}: {', '.join(names[:10])}{' …' if len(names) > 10 else ''}",
         "preprocessing": ", ".join(f"{key} {value}" for key, value in entry["preprocessing"].items()),
-        "epoch": str(entry.get("epoch", 0) + 1),
+        **({"epoch": str(entry["epoch"] + 1)} if "epoch" in entry else {}),
+        **{f"published {name}": text for name, text in entry.get("published", {}).items()},
+        **({"file": entry["file"]} if "file" in entry else {}),
         **{f"val {name}": f"{value:.4f}" for name, value in entry.get("metrics", {}).items()},
         **{f"version of {name}": version for name, version in entry.get("versions", {}).items()},
     }
     table = Table(show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")
     for name, value in rows.items():
         table.add_row(name, escape(str(value)))
     Console().print(table)

@@ -1,4 +1,4 @@
-"""`foveal list KIND [PATTERN]`: what there is to name in a recipe."""
+"""`foveal list KIND [PATTERN]`: what there is to name in a recipe, and ready-made models to predict with."""
 
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING
@@ -63,6 +63,18 @@ def _recipes(pattern: str) -> dict[str, str]:
     return {name: describe_recipe(name) for name in list_recipes() if fnmatch(name, pattern)}
 
 
+def _models(pattern: str) -> dict[str, str]:
+    from ..tasks.ready_made import is_downloaded, list_ready_made
+
+    rows = {"NAME": ("CLASSES", "PARAMETERS", "SCORE", "DOWNLOAD", "TASK")}
+    for name, model in list_ready_made(pattern).items():
+        meta, (metric, percent) = model.entry.meta, model.score
+        size = "is here" if is_downloaded(model) else f"{meta['_file_size']:,.0f} MB"
+        classes = f"{len(model.class_names):,}"
+        rows[name] = (classes, f"{meta['num_params']:,}", f"{metric} {percent:.1f} %", size, model.task)
+    return {} if len(rows) == 1 else _aligned(rows)
+
+
 def _tasks(pattern: str) -> dict[str, str]:
     from ..tasks import TASKS
 
@@ -75,4 +87,4 @@ def _datasets(pattern: str) -> dict[str, str]:
     return {name: f"{form.task:<14}  {form.about}" for name, form in FORMATS.items() if fnmatch(name, pattern)}
 
 
-_LISTS = {"backbones": _backbones, "recipes": _recipes, "tasks": _tasks, "datasets": _datasets}
+_LISTS = {"backbones": _backbones, "models": _models, "recipes": _recipes, "tasks": _tasks, "datasets": _datasets}

@@ -24,7 +24,7 @@ COMMANDS = {
     "predict": "results for images, videos, folders, globs and list files",
     "merge": "the results of a prediction that was done in shards, as one",
     "info": "what is in a checkpoint",
-    "list": "backbones, recipes, tasks or datasets there are",
+    "list": "ready-made models, backbones, recipes, tasks or datasets there are",
     "draw-data": "write a drawn data set in any format, with known truth",
     "check-data": "what is wrong with a data set, file by file",
     "fit-anchors": "anchors that fit a detection data set, as lines for its recipe",

@@ -17,6 +17,7 @@ from ..core.errors import DataError, Interrupted, UsageError
 from ..core.inputs import find_checkpoint
 from ..core.options import PredictionOptions
 from ..core.stop import Stop
+from ..tasks import is_ready_made
 from .main import CommandParser
 
 if TYPE_CHECKING:
@@ -44,13 +45,19 @@ def run(arguments: list[str]) -> int:
     given.leave_out = given.out
     if given.shard:
         given.out = given.out / "shard-{}-of-{}".format(*given.shard)
-    find_checkpoint(given.checkpoint)
+    if not is_ready_made(given.checkpoint):
+        find_checkpoint(given.checkpoint)
     return _predict(given)
 
 
 def _add_arguments(parser: CommandParser) -> None:
     add = parser.add_argument
-    add("checkpoint", metavar="CKPT", help="a .ckpt file, or the folder of a run (its best.ckpt)")
+    add(
+        "checkpoint",
+        metavar="CKPT",
+        help="a .ckpt file, the folder of a run (its best.ckpt), or a ready-made model, as imagenet/resnet50 (`foveal "
+        "list models` shows them all)",
+    )
     add(
         "paths",
         metavar="PATH",
@@ -59,6 +66,7 @@ def _add_arguments(parser: CommandParser) -> None:
         "with a path a line, or - for such a list from standard input",
     )
     add("--out", type=Path, default=Path("predictions"), metavar="DIR", help="folder for the results")
+    add("--weights", type=Path, metavar="FILE", help="of a ready-made model, in place of the download")
     add("--draw", action="store_true", help="also write each image or video with its results to OUT/pictures")
     add("--formats", type=_names, default=(), metavar="LIST", help="of boxes: coco,yolo,crops; of masks: coco; parquet")
     add("--report", action="store_true", help="also make a page to look at, of pictures and counts: OUT/report.html")
@@ -152,7 +160,7 @@ def _predict(given: Any) -> int:
 
     quiet()
     device = find_device(given.device)
-    task = load(given.checkpoint)
+    task = load(given.checkpoint, weights=given.weights)
     task.prediction_options = _task_options(given, task)
     given.formats = _formats(given, task)
     given.batch_size = given.batch_size or _trained_batch_size(task) or 32
@@ -224,13 +232,22 @@ def _identity(given: Any, task: "Task", device: "torch.device") -> dict[str, Any
     return {
         "paths": given.paths,
         **({"from": os.getcwd()} if relative else {}),
-        "checkpoint": _digest(find_checkpoint(given.checkpoint)),
+        "checkpoint": _model(given),
         "device": device.type,
         **({"shard": given.shard} if given.shard else {}),
         **{name: getattr(given, name) for name in _RESULTS},
         "formats": list(given.formats),
         **{_option(name): value for name, value in asdict(task.prediction_options).items()},
     }
+
+
+def _model(given: Any) -> str:
+    """A digest of the weights; of a ready-made model its name too, for a file of weights says no more."""
+    if not is_ready_made(given.checkpoint):
+        return _digest(find_checkpoint(given.checkpoint))
+    from ..tasks.ready_made import find_ready_made, weights_file
+
+    return f"{given.checkpoint} {_digest(weights_file(find_ready_made(given.checkpoint), given.weights))}"
 
 
 def _digest(path: Path) -> str:

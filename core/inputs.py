@@ -49,7 +49,8 @@ def find_checkpoint(path: str | Path) -> Path:
     file = path / "best.ckpt" if path.is_dir() else path
     if not file.is_file():
         raise UsageError(
-            f"{file}: there is no such checkpoint; give a .ckpt file, or the folder of a run that has a best.ckpt."
+            f"{file}: there is no such checkpoint; give a .ckpt file, the folder of a run that has a best.ckpt, or, to "
+            "predict, one of `foveal list models`."
         )
     return file
 

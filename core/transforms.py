@@ -112,8 +112,9 @@ class MiddleSquare(BaseCrop):
 class ResizedMiddle(A.DualTransform):
     """The square of `size` pixels in the middle of an image whose shorter side was made `crop_from` pixels long.
 
-    What torchvision's transforms for classifiers give of an image of Pillow's, but for single pixels that are rounded
-    to the next of 255 levels. Of images alone. What will be cut off is not made: 1 x 60,000 stays small.
+    The pixels that torchvision's transforms for classifiers give of an image of Pillow's, but for single ones, off by a
+    level or two of 255, where it is more than four times as long as wide: there only the middle is made, so that
+    1 x 60,000 stays small. Of images alone.
     """
 
     _targets = ()
@@ -126,14 +127,15 @@ class ResizedMiddle(A.DualTransform):
 
     def apply(self, img: np.ndarray, **_: Any) -> np.ndarray:
         """To an image."""
-        sides = img.shape[:2]
-        resized = [self.crop_from * side // min(sides) for side in sides]
-        first = [round((side - self.size) / 2) for side in resized]
-        (top, bottom), (left, right) = (
-            (start * side / after, min(side, (start + self.size) * side / after))
-            for start, side, after in zip(first, sides, resized, strict=True)
-        )
-        return _by_pillow(img, self.size, self.size, self.pixels, (left, top, right, bottom))
+        size, sides = self.size, img.shape[:2]
+        height, width = (self.crop_from * side // min(sides) for side in sides)
+        top, left = round((height - size) / 2), round((width - size) / 2)
+        if max(height, width) <= 4 * self.crop_from:
+            whole = resize_image(img, height, width, self.pixels)
+            return np.ascontiguousarray(whole[top : top + size, left : left + size])
+        down, across = sides[0] / height, sides[1] / width
+        box = (left * across, top * down, min(sides[1], (left + size) * across), min(sides[0], (top + size) * down))
+        return _by_pillow(img, size, size, self.pixels, box)
 
 
 class _Resized(A.DualTransform):
@@ -233,7 +235,7 @@ def _by_pillow(
     image: np.ndarray, height: int, width: int, pixels: str, box: tuple[float, float, float, float] | None = None
 ) -> np.ndarray:
     """An image uint8, or the part of it in `box` (left, top, right, bottom), to `height` and `width`."""
-    return np.asarray(Image.fromarray(image).resize((width, height), _PILLOW[pixels], box))
+    return np.array(Image.fromarray(image).resize((width, height), _PILLOW[pixels], box))
 
 
 def resize_map(values: np.ndarray, height: int, width: int) -> np.ndarray:

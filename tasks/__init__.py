@@ -6,6 +6,7 @@ what `foveal demo` shows) and `task.py` (the Lightning module: `TASK`). Adding a
 here.
 """
 
+import re
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,6 +21,9 @@ TASKS = {
     "detection": "a box and a class for each object",
     "segmentation": "a class for each pixel",
 }
+
+# Of the data set that a ready-made model was trained on: what it does.
+READY_MADE = {"imagenet": "classification", "coco": "detection", "voc": "segmentation"}
 
 
 def options_class(task: str) -> type:
@@ -36,6 +40,7 @@ class Demo(NamedTuple):
     size: int  # pixels, their height and width
     next: str  # the command to type with one's own data
     portraits: bool = False  # one large body a picture, where many would take too long to learn
+    epochs: int | None = None  # where the recipe's own number is not meant for so few images
 
 
 def demo(task: str) -> Demo:
@@ -75,13 +80,30 @@ def task_class(task: str) -> "type[Task]":
     return _module(task, "task").TASK
 
 
-def load(path: str | Path) -> "Task":
+def published(task: str) -> Any:
+    """What `ready_made.py` asks of the task's module `published`."""
+    return _module(task, "published")
+
+
+def is_ready_made(path: str | Path) -> bool:
+    """Whether what was given as a checkpoint is the name of a ready-made model, and not that of a file or folder."""
+    return re.match(rf"({'|'.join(READY_MADE)})/.", Path(path).as_posix()) is not None and not Path(path).exists()
+
+
+def load(path: str | Path, *, weights: str | Path | None = None) -> "Task":
     """Rebuild a trained task from its checkpoint, in evaluation mode, on the CPU.
 
     `path` is a `.ckpt` that foveal wrote, or the folder of a run (its `best.ckpt`). The file is read as data: nothing
-    in it can run code, and names in it are looked up in foveal's own tables. Raises ModelFileError for a damaged or
-    foreign file.
+    in it can run code, and names in it are looked up in foveal's own tables. Where there is no such file, `path` may
+    also be the name of a ready-made model, such as "imagenet/resnet50", whose weights are downloaded once, or read from
+    the file `weights`. Raises ModelFileError for a damaged or foreign file, MachineError where a download fails.
     """
+    if is_ready_made(path):
+        from .ready_made import load_ready_made
+
+        return load_ready_made(Path(path).as_posix(), weights)
+    if weights is not None:
+        raise UsageError(f"{weights}: a file of weights goes with a ready-made model; {path} is or has a checkpoint.")
     from ..core.checkpoint import read_checkpoint
 
     checkpoint = read_checkpoint(path)

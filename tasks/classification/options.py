@@ -42,8 +42,9 @@ class ClassificationOptions:
         backbone: the network from image to feature maps; `foveal list backbones` shows the choices.
         weights: where the backbone starts: random (null), imagenet, or a file (.pth, .safetensors, .ckpt).
         frozen_stages: the first stages that stay as they are, with their normalisation.
-        head: linear is global average pooling, dropout and one linear layer.
-        dropout: share of features that a training step leaves out before the linear layer.
+        head: linear is global average pooling, dropout and one linear layer; published what the network was published
+            with where that is more (AlexNet, VGG, MobileNetV3, ConvNeXt, SqueezeNet), with its weights.
+        dropout: share of features that a training step leaves out before the linear layer; of published, 0 for its own.
         stochastic_depth: rate at which a training step leaves out the last residual branch, earlier ones less; null for
         what the network has of itself.
         activation: relu, prelu, elu, ... in place of the network's ReLUs; null for its own.
@@ -58,7 +59,7 @@ class ClassificationOptions:
     backbone: str = "resnet18"
     weights: str | None = None
     frozen_stages: int = 0
-    head: Literal["linear"] = "linear"
+    head: Literal["linear", "published"] = "linear"
     dropout: float = 0.0
     stochastic_depth: float | None = None
     activation: Activation | None = None

@@ -17,8 +17,8 @@ from ...core.plots import draw_caption, plot_confusion
 from ...core.task import Task
 from ...core.transforms import Transform
 from ...core.types import Batch, Prediction, Preprocessing
-from ..build import Variation, build_backbone
-from .heads import HEADS, AuxiliaryHead
+from ..build import Variation, build_backbone, read_weights
+from .heads import HEADS, AuxiliaryHead, PublishedHead
 from .losses import balanced_class_weights, cross_entropy
 from .metrics import ClassificationMetrics, per_class_accuracy
 from .options import ClassificationOptions
@@ -60,7 +60,7 @@ class ClassificationTask(Task):
         if len(class_names) < 2:
             held = ", ".join(class_names) or "none"
             raise UsageError(f"Classification tells two classes or more apart; the data has {held}: see data.classes.")
-        head = HEADS[options.head](backbone.channels, len(class_names), options.dropout)
+        head = HEADS[options.head](options, backbone.channels, len(class_names))
         super().__init__(options, backbone=backbone, head=head, class_names=class_names, preprocessing=preprocessing)
         self.auxiliary_heads = self._build_auxiliary_heads(backbone)
         self.metrics = ClassificationMetrics(len(class_names))
@@ -172,6 +172,9 @@ class ClassificationTask(Task):
         # A file of a whole network also holds its classifier: of use where the classes are as many, as in ImageNet's
         # 1,000.
         if self.options.weights is None:
+            return
+        if isinstance(self.head, PublishedHead):
+            self.head.start_from(read_weights(self.options.weights, self.options.backbone))
             return
         linear = self.head.linear
         assert isinstance(linear, nn.Linear)

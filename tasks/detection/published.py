@@ -2,16 +2,18 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import torch
 import torchvision
 from torch import nn
+from torchvision.models import WeightsEnum
 
 from ...backbones.weights import Weights, WeightsError, download, read_file
+from ...core.data import IMAGENET_MEAN, IMAGENET_STD
 from ...core.errors import ModelFileError, UsageError
 from ...core.types import Preprocessing
-from .options import DetectionOptions
+from .options import DetectionOptions, HeadName
 
 
 class Published(NamedTuple):
@@ -22,6 +24,30 @@ class Published(NamedTuple):
     background: bool  # whether class 0 of our head is the background
     no_epsilon: bool = False  # its batch norms divide by the bare deviation
     mean_std: tuple[list[float], list[float]] | None = None  # where the images are normalised otherwise
+    size: int = 800
+    resize: Literal["shorter", "squash"] = "shorter"
+
+
+def networks() -> dict[str, DetectionOptions]:
+    """What composes torchvision's detectors here, by its names."""
+    return {
+        published.name: DetectionOptions(backbone=backbone, head=cast(HeadName, head))
+        for (head, backbone), published in PUBLISHED.items()
+    }
+
+
+def class_names(entry: WeightsEnum) -> list[str]:
+    """The classes of published weights, without the background and without numbers that stand for nothing."""
+    return [name for name in entry.meta["categories"][1:] if name != _NOTHING]
+
+
+def preprocessing(entry: WeightsEnum, options: DetectionOptions) -> Preprocessing:
+    """What published weights were evaluated with."""
+    published = find_published(options)
+    mean, std = published.mean_std or (IMAGENET_MEAN, IMAGENET_STD)
+    return Preprocessing(
+        size=published.size, resize=published.resize, filter="linear", grey=False, mean=list(mean), std=list(std)
+    )
 
 
 def find_published(options: DetectionOptions) -> Published:
@@ -87,6 +113,10 @@ def load_detector(model: nn.Module, weights: Weights, options: DetectionOptions,
     model.load_state_dict({key: found[key] for key in own if key in found}, strict=False)
 
 
+fill = load_detector  # as the other tasks call it
+
+
+_NOTHING = "N/A"
 _CATEGORIES = 91  # of the published heads, with gaps and the background
 # What has rows of classes, after renaming.
 _OF_CLASSES = (
@@ -101,7 +131,7 @@ def _rows(published: Published, class_names: Sequence[str]) -> dict[int, int]:
     """Our row to COCO's, for what COCO knows."""
     categories = torchvision.models.get_model_weights(published.name)["COCO_V1"].meta["categories"]
     shift = int(published.background)
-    known = {name: number for number, name in reversed(list(enumerate(categories))) if name != "N/A"}
+    known = {name: number for number, name in reversed(list(enumerate(categories))) if name != _NOTHING}
     if list(class_names) == categories[1:]:  # all of them, with the gaps
         known_rows = {number + shift: number + 1 for number in range(len(class_names))}
     else:
@@ -195,6 +225,11 @@ PUBLISHED = {
     ("retinanet", "resnet50"): Published("retinanet_resnet50_fpn", retinanet_keys, False, no_epsilon=True),
     ("fcos", "resnet50"): Published("fcos_resnet50_fpn", fcos_keys, False),
     ("ssd", "vgg16"): Published(
-        "ssd300_vgg16", ssd300_vgg16_keys, True, mean_std=([0.48235, 0.45882, 0.40784], [1 / 255] * 3)
+        "ssd300_vgg16",
+        ssd300_vgg16_keys,
+        True,
+        mean_std=([0.48235, 0.45882, 0.40784], [1 / 255] * 3),
+        size=300,
+        resize="squash",
     ),
 }

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 import torch
 import torchvision
 from torch import nn
+from torchvision.models import WeightsEnum
 
 from ...backbones.weights import Weights, WeightsError, download, read_file
 from ...core.errors import ModelFileError, UsageError
-from .options import SegmentationOptions
+from ...core.types import Preprocessing
+from .options import HeadName, SegmentationOptions
 
 # By head and backbone: torchvision's name.
-PUBLISHED = {
+PUBLISHED: dict[tuple[HeadName, str], str] = {
     ("fcn", "resnet50"): "fcn_resnet50",
     ("fcn", "resnet101"): "fcn_resnet101",
     ("deeplabv3", "resnet50"): "deeplabv3_resnet50",
@@ -23,6 +25,32 @@ _ENTRY = "COCO_WITH_VOC_LABELS_V1"
 _PARTS = {"classifier.": "head.layers.", "aux_classifier.": "auxiliary.layers."}
 _SCORES = ("layers.4.weight", "layers.4.bias")  # of both heads
 _SYNONYMS = {"__background__": "background"}
+_LONGEST = 4.0  # shorter sides: torchvision sets no limit, but the memory does
+
+
+def networks() -> dict[str, SegmentationOptions]:
+    """What composes torchvision's segmenters here, by its names."""
+    return {name: SegmentationOptions(backbone=backbone, head=head) for (head, backbone), name in PUBLISHED.items()}
+
+
+def class_names(entry: WeightsEnum) -> list[str]:
+    """The classes of published weights, the background first."""
+    categories: list[str] = entry.meta["categories"]
+    return [_SYNONYMS.get(name, name) for name in categories]
+
+
+def preprocessing(entry: WeightsEnum, options: SegmentationOptions) -> Preprocessing:
+    """What published weights were evaluated with, but for images that are more than four times as long as wide."""
+    transforms = entry.transforms()
+    return Preprocessing(
+        size=transforms.resize_size[0],
+        resize="shorter",
+        longest=_LONGEST,
+        filter=transforms.interpolation.value,
+        grey=False,
+        mean=list(transforms.mean),
+        std=list(transforms.std),
+    )
 
 
 def torchvision_keys(key: str) -> str:
@@ -79,6 +107,9 @@ def load_segmenter(model: nn.Module, weights: Weights, options: SegmentationOpti
             "network."
         )
     model.load_state_dict(found, strict=False)
+
+
+fill = load_segmenter  # as the other tasks call it
 
 
 def _published(options: SegmentationOptions) -> str:

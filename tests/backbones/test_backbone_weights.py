@@ -3,6 +3,7 @@
 import math
 import os
 import pickle
+import re
 from pathlib import Path
 from urllib.error import URLError
 
@@ -330,6 +331,16 @@ def test_imagenet_download_that_would_run_code_is_refused(tmp_path, monkeypatch)
     with pytest.raises(WeightsError, match=r"resnet18-f37072fd\.pth"):
         create_backbone("resnet18", weights="imagenet")
     assert not (tmp_path / "canary").exists()
+
+
+def test_the_published_densenets_have_names_with_dots(tmp_path):
+    weights = state(torchvision.models.densenet121())
+    old = {re.sub(r"(norm|conv)([12])\.", r"\1.\2.", key): value for key, value in weights.items()}
+    assert "features.denseblock1.denselayer1.norm.1.weight" in old
+    torch.save(old, tmp_path / "densenet121-a639ec97.pth")
+    backbone = create_backbone("densenet121", weights=tmp_path / "densenet121-a639ec97.pth")
+    for key, value in backbone.state_dict().items():
+        assert torch.equal(value, weights[key])
 
 
 def test_networks_without_published_weights_say_so():

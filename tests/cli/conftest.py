@@ -19,7 +19,7 @@ def predict_with(monkeypatch, tmp_path) -> Callable[[Task], Callable[..., int]]:
     def put(task: Task) -> Callable[..., int]:
         (tmp_path / "run").mkdir()
         (tmp_path / "run" / "best.ckpt").touch()
-        monkeypatch.setattr(tasks, "load", lambda path: task)
+        monkeypatch.setattr(tasks, "load", lambda path, weights=None: task)
 
         def run(path: Path, *options: str) -> int:
             line = ["predict", str(tmp_path / "run"), str(path), "--out", str(tmp_path / "out"), "--num-workers", "0"]

@@ -75,7 +75,7 @@ def task(monkeypatch, tmp_path) -> Redness:
     made = Redness()
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "best.ckpt").touch()
-    monkeypatch.setattr(tasks, "load", lambda path: made)
+    monkeypatch.setattr(tasks, "load", lambda path, weights=None: made)
     return made
 
 
@@ -180,7 +180,7 @@ def test_a_stopped_run_exits_with_75_and_goes_on(task, folder, tmp_path, monkeyp
         assert process.exitcode == 75
         assert "summary.json" not in os.listdir(tmp_path / "out")
     monkeypatch.undo()
-    monkeypatch.setattr(tasks, "load", lambda path: task)
+    monkeypatch.setattr(tasks, "load", lambda path, weights=None: task)
     assert main(line(tmp_path, folder, *EVERYTHING)) == 0
     assert contents(tmp_path / "out") == contents(tmp_path / "straight")
 
@@ -287,7 +287,7 @@ def test_of_two_runs_into_one_folder_the_second_is_refused(task, folder, tmp_pat
     process.kill()
     process.join()
     monkeypatch.undo()
-    monkeypatch.setattr(tasks, "load", lambda path: task)
+    monkeypatch.setattr(tasks, "load", lambda path, weights=None: task)
     assert main(line(tmp_path, folder)) == 0  # the lock died with its owner
     assert names(tmp_path) == GOOD
 
@@ -344,7 +344,7 @@ def test_a_run_that_goes_on_finds_the_inputs_that_it_had(task, folder, tmp_path,
     process.join()
     write_image(folder / "a" / "00.png", np.zeros((40, 50, 3), np.uint8))  # new, at the beginning
     monkeypatch.undo()
-    monkeypatch.setattr(tasks, "load", lambda path: task)
+    monkeypatch.setattr(tasks, "load", lambda path, weights=None: task)
     assert main(line(tmp_path, folder)) == 0
     assert names(tmp_path) == GOOD
 
