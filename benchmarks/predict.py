@@ -6,8 +6,8 @@
 
 `speed`: for each network (resnet50, mobilenet_v2: classification; deeplabv3: segmentation; ssd300: detection) and each
 size of drawn JPEG files, images a second of (a) the model alone on ready batches, (b) reading alone on all cores, (c)
-the usual loop, one image at a time by Pillow, in float32, and of foveal with all that it writes, in turn. On a CPU (a) and
-(b) share the cores: the limit is one image in the sum of their times, and the goal 0.9 of that; on a GPU it is the
+the usual loop, one image at a time by Pillow, in float32, and of foveal with all that it writes, in turn. On a CPU (a)
+and (b) share the cores: the limit is one image in the sum of their times, and the goal 0.9 of that; on a GPU it is the
 slower of both, and the goal 0.95. Against (c) the goal is 2.5 times, and 8 times with openvino.
 
 `million`: a folder of hard links to a few JPEGs, predicted by a network of one number: memory above a run over 1,000

@@ -40,8 +40,10 @@ def _demonstrate(task: str, shown: Demo, folder: Path) -> None:
     drawn = f"foveal draw-data {shown.format} {data} --images {shown.images} --size {shown.size}{portraits}"
     _say(1, "draw a data set", drawn)
     draw(shown.format, data, images=shown.images, size=shown.size, portraits=shown.portraits)
-    _say(2, "train", f"foveal train {shown.recipe} --data.format {shown.format} --data.root {data} --out {trained}")
-    train([shown.recipe, "--data.format", shown.format, "--data.root", str(data), "--out", str(trained)])
+    line = [shown.recipe, "--data.format", shown.format, "--data.root", str(data), "--out", str(trained)]
+    line += ["--trainer.max_epochs", str(shown.epochs)] if shown.epochs is not None else []
+    _say(2, "train", f"foveal train {' '.join(line)}")
+    train(line)
     _say(3, "predict on images that it has not seen", f"foveal predict {trained} {fresh} --out {folder / 'results'}")
     world = _write_fresh(task, shown, fresh)
     _predict(trained, fresh, folder / "results")

@@ -11,12 +11,13 @@ from .task import Task
 
 
 class SharedBackbone:
-    """Makes `backbone` answer the same images once: it keeps what it gave for the last batch.
+    """Makes `backbone`, of so many tasks, answer the same images once: it keeps what it gave for the last batch.
 
     `saved` counts the seconds of the passes that were not needed.
     """
 
-    def __init__(self, backbone: nn.Module) -> None:
+    def __init__(self, backbone: nn.Module, tasks: int) -> None:
+        self.tasks = tasks
         self.saved = 0.0
         self._compute = backbone.forward
         self._images: torch.Tensor | None = None
@@ -47,7 +48,7 @@ def share_backbones(tasks: Sequence[Task]) -> list[SharedBackbone]:
         if alike:
             for task in alike:
                 task.backbone = first.backbone
-            shared.append(SharedBackbone(first.backbone))
+            shared.append(SharedBackbone(first.backbone, 1 + len(alike)))
     return shared
 
 

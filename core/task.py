@@ -162,6 +162,13 @@ class Task(pl.LightningModule):
 
     def forward(self, images: torch.Tensor) -> Any:
         """Raw outputs of the head for `images`: uint8 RGB (N, 3, H, W), or float32 that is already normalised."""
+        return self.network(images)
+
+    def network(self, images: torch.Tensor) -> Any:
+        """The part of `forward` that is layers and nothing else: from such images to a tensor or a list of several.
+
+        What computes it faster may be put in its place (`engines.py`).
+        """
         return self.head(self.backbone(self.normalise(images)))
 
     def normalise(self, images: torch.Tensor) -> torch.Tensor:

@@ -20,7 +20,7 @@ def open_split(
     """One split of the digits; `root` is ignored, for they are in the package."""
     from sklearn.datasets import load_digits  # two seconds that other formats need not wait for
 
-    values, labels = load_digits(return_X_y=True)  # float (1797, 64)
+    values, labels = map(np.asarray, load_digits(return_X_y=True))  # float (1797, 64)
     images = np.round(values.reshape(-1, 8, 8) * 255 / 16).astype(np.uint8)  # 0..16, the pixels set in a block of 4 x 4
     dataset = ImageArrays("digits", images, labels, [str(digit) for digit in range(10)])
     return dataset.subset(stratified_split(dataset.labels, fractions, seed, dataset.class_names)[split])

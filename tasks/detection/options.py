@@ -100,10 +100,11 @@ RANGES = {  # lowest and highest
 DEMO = Demo(
     recipe="detection/fasterrcnn_resnet18_shapes",
     format="coco",
-    images=800,
+    images=6000,
     size=96,
     next="foveal train detection/fasterrcnn_resnet50_coco --data.root DIR  (DIR: COCO's JSON and images)",
     portraits=True,
+    epochs=2,
 )
 # Made in transforms.py, the steps in the order in which they are done, whatever the order in which they are given.
 AUGMENTATION_STEPS = ("photometric", "expand", "iou_crop", "scales", "flip")

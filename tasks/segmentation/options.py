@@ -88,9 +88,10 @@ RANGES = {  # lowest and highest
 DEMO = Demo(
     recipe="segmentation/unet_resnet18_shapes",
     format="mask_folder",
-    images=2400,
+    images=12000,
     size=96,
     next="foveal train segmentation/unet_resnet34_folder --data.root DIR  (DIR: images and their masks)",
     portraits=True,
+    epochs=2,
 )
 AUGMENTATIONS = ("none", "flip", "photos", "microscope")  # made in transforms.py

@@ -230,7 +230,10 @@ def test_tiles_mean_nothing_to_classification(digits_run, digit_files, tmp_path,
     assert main([*line, "--tile", "64"]) == 2
     assert "--tile means nothing to classification; it takes --top-k." in capsys.readouterr().err
     assert main([*line, "--formats", "coco"]) == 2
-    assert "--formats coco is of boxes or masks, and classification finds none; leave it" in capsys.readouterr().err
+    assert (
+        "--formats coco is of boxes or masks, and classification finds none; it takes --formats parquet."
+        in capsys.readouterr().err
+    )
     assert main([*line, "--save-crops"]) == 2
     assert "--save-crops is of boxes, and classification finds none" in capsys.readouterr().err
 

@@ -138,7 +138,9 @@ def test_masks_come_in_every_form(predict, folder, tmp_path):
 def test_formats_of_boxes_are_refused_before_anything_is_predicted(predict, reds, folder, tmp_path, capsys, options):
     assert predict(folder, *options) == 2
     error = capsys.readouterr().err
-    assert "is of boxes, and segmentation finds none; it takes --formats coco,parquet." in error and error.count("\n") == 1
+    assert (
+        "is of boxes, and segmentation finds none; it takes --formats coco,parquet." in error and error.count("\n") == 1
+    )
     assert reds.predicted == 0 and not (tmp_path / "out").exists()
 
 

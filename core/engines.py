@@ -1,0 +1,287 @@
+"""What computes a task's network in place of plain torch: torch's own compiler, or ONNX Runtime or OpenVINO on a CPU.
+
+All of them take the place of `Task.network`, the layers; what a task does around them stays the same code.
+
+For the latter two the network is exported once, as ONNX, compared with torch's answers, and kept in a folder of the
+user's cache, under a digest of its weights, its layers and all versions. A graph takes any number of images. Where a
+task sees images of several sizes, one graph takes them all if it can be had so; else there is a graph a size.
+"""
+
+import hashlib
+import logging
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from .engine_options import ENGINES
+from .errors import MachineError, UsageError
+from .runtimes import RUNTIMES, Run
+from .task import Task, versions
+
+Say = Callable[[str], None]
+
+_CLOSE = 1e-3  # of the largest answer: what an exported network may be off by in 32 bits; usual is a hundredth of it
+_DIVISOR = 32  # of images, where a head names none
+
+
+def accelerate(
+    task: Task,
+    device: torch.device,
+    *,
+    engine: str = "torch",
+    compiled: bool = False,
+    precision: Literal["32", "bf16"] = "32",
+    batch_size: int = 32,
+    say: Say = lambda text: None,
+) -> None:
+    """Let `engine`, of ENGINES, or with `compiled` torch's compiler compute the network of `task`, and make it ready
+    for batches of `batch_size` images. `say` is told what takes long.
+
+    The task must not be trained afterwards. Raises UsageError for a network that the engine can't take, MachineError
+    where the compiler fails.
+    """
+    task.to(device).to(memory_format=torch.channels_last).eval()
+    task.__dict__.pop("network", None)  # of an earlier call
+    if compiled:
+        _quiet_compiler()
+        say("Compiling the network: half a minute, or more for a large one")
+        task.network = _Compiled(task)
+        try:
+            _warm_up(task, device, precision, batch_size)
+        except (torch.OutOfMemoryError, MemoryError):
+            pass  # of the whole batch: a run takes halves
+        except Exception as error:
+            wanted = "install a C++ compiler, as g++, or " if "C++ compiler" in str(error) else ""
+            raise MachineError(
+                f"--compile: torch's compiler fails here ({_reason(error)}); {wanted}leave the option out."
+            ) from error
+    elif engine != "torch":
+        task.network = _Exported(task, engine, precision, say)
+        _warm_up(task, device, precision, 2)
+
+
+def engine_versions(engine: str) -> dict[str, str]:
+    """Of the packages that results of `engine` depend on."""
+    return {package: version(package) for package in ENGINES[engine]}
+
+
+def engines_folder() -> Path:
+    """Where exported networks are kept: FOVEAL_CACHE/engines, or `foveal/engines` in the user's folder for caches."""
+    own = os.environ.get("FOVEAL_CACHE")
+    if own:
+        return Path(own).expanduser() / "engines"
+    caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(os.path.expanduser(caches)) / "foveal" / "engines"
+
+
+def _warm_up(task: Task, device: torch.device, precision: str, number: int) -> None:
+    """The first batch: what has to be made is made, or fails, before any file is read."""
+    size = task.preprocessing["size"]
+    images = torch.zeros(number, size, size, 3, dtype=torch.uint8, device=device)
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        task(images.permute(0, 3, 1, 2))
+
+
+def _sizes_vary(task: Task) -> bool:
+    """Whether the network sees images of more than one height and width."""
+    wanted = task.prediction_options
+    return (
+        task.preprocessing["resize"] in ("fit", "shorter") or wanted.tile is not None or tuple(wanted.scales) != (1.0,)
+    )
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:200]}"
+
+
+# --- torch's compiler -------------------------------------------------------------------------------------------------
+
+
+class _Compiled:
+    """A task's network by torch's compiler, once for batches of all lengths and, where they vary, sizes."""
+
+    def __init__(self, task: Task) -> None:
+        # Freezing lays the weights out for the processor beforehand, and casts them once: twice as fast in bfloat16.
+        self._network = torch.compile(task.network, dynamic=False, options={"freezing": True})
+        self._dimensions = (0, 2, 3) if _sizes_vary(task) else (0,)
+
+    def __call__(self, images: torch.Tensor) -> Any:
+        if len(images) == 1:  # which torch would compile once more, as a case of its own
+            found = self(torch.cat([images, images]))
+            return [answer[:1] for answer in found] if isinstance(found, list) else found[:1]
+        try:
+            return self._network(self._marked(images))
+        except Exception as error:
+            if not isinstance(error, torch._dynamo.exc.TorchDynamoException) or len(self._dimensions) == 1:  # type: ignore[attr]
+                raise
+            self._dimensions = self._dimensions[:1]  # a network that can't be had for all sizes: once a size
+            return self._network(self._marked(images))
+
+    def _marked(self, images: torch.Tensor) -> torch.Tensor:
+        images = images[:]
+        for dimension in self._dimensions:
+            torch._dynamo.mark_dynamic(images, dimension)
+        return images
+
+
+def _quiet_compiler() -> None:
+    # It warns of a missing CUDA where none is wanted.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+
+
+# --- exported networks ------------------------------------------------------------------------------------------------
+
+
+class _Exported:
+    """A task's network by a runtime: uint8 or float32 images (N, C, H, W) in, float32 tensors out."""
+
+    def __init__(self, task: Task, engine: str, precision: Literal["32", "bf16"], say: Say) -> None:
+        self._module = _Layers(task)
+        self._engine = engine
+        self._start = RUNTIMES[engine](precision)
+        self._say = say
+        self._divisor = getattr(task.head, "divisor", _DIVISOR)
+        self._vary = _sizes_vary(task)
+        self._folder = engines_folder() / f"{engine}-{_digest(task, engine)}"
+        self._runs: dict[str, Run] = {}
+        self._refused: set[str] = set()  # names of graphs that can't be had
+
+    def __call__(self, images: torch.Tensor) -> Any:
+        pixels = images.permute(0, 2, 3, 1).contiguous()  # as they were decoded: in most cases no copy
+        found = [torch.from_numpy(answer) for answer in self._run(pixels)(pixels.numpy())]
+        return found if len(found) > 1 else found[0]
+
+    def _run(self, pixels: torch.Tensor) -> Run:
+        """What runs images of this type and size, made or loaded the first time."""
+        kind, (height, width) = str(pixels.dtype).removeprefix("torch."), pixels.shape[1:3]
+        names = [f"{kind}-any"] if self._vary else []
+        names.append(f"{kind}-{height}x{width}")
+        for name in names:
+            run = self._runs.get(name) or self._kept(name)
+            if run is not None:
+                return self._runs.setdefault(name, run)
+        return self._made(names, pixels)
+
+    def _kept(self, name: str) -> Run | None:
+        try:
+            return self._start((self._folder / f"{name}.onnx").read_bytes(), False)
+        except Exception:  # not there, or damaged: it is made anew
+            return None
+
+    def _made(self, names: Sequence[str], pixels: torch.Tensor) -> Run:
+        self._say(
+            f"Preparing the network for {self._engine}: up to a minute, and only once (see {self._folder.parent})"
+        )
+        failed = None
+        for name in names:
+            if name in self._refused:
+                continue
+            try:
+                graph = self._export(pixels, any_size=name.endswith("any"))
+            except MemoryError:
+                raise
+            except Exception as error:
+                failed = error
+                self._refused.add(name)
+                continue
+            with suppress(OSError):  # no room, or a folder that can't be written: it works without
+                self._keep(graph, name)
+            self._runs[name] = self._start(graph, False)
+            return self._runs[name]
+        assert failed is not None
+        raise UsageError(
+            f"--engine {self._engine} can't take this network ({_reason(failed)}); leave the option out, or take "
+            "--compile."
+        ) from failed
+
+    def _export(self, pixels: torch.Tensor, *, any_size: bool) -> bytes:
+        """The graph for images like `pixels`, once its answers have been compared with torch's."""
+        height, width, channels = pixels.shape[1:]
+        example = _noise((2, height, width, channels), pixels.dtype)
+        step, free = self._divisor, torch.export.Dim.DYNAMIC
+        sizes = {0: free, 1: free, 2: free} if any_size else {0: free}
+        others = [(1, height + step, width + 2 * step), (3, step, step)] if any_size else [(1, height, width)]
+        with _plain_torch():
+            exported = torch.export.export(self._module, (example,), dynamic_shapes=(sizes,))
+            program: Any = torch.onnx.export(exported, dynamo=True, verbose=False)
+            graph = program.model_proto.SerializeToString()
+            run = self._start(graph, True)
+            self._compare(run, example, must=True)
+            for shape in others:
+                self._compare(run, _noise((*shape, channels), pixels.dtype), must=False)
+        return graph
+
+    def _compare(self, run: Run, pixels: torch.Tensor, *, must: bool) -> None:
+        """Raise ValueError where `run` differs from torch; an image that torch refuses, unless it `must` be taken,
+        nobody will bring.
+        """
+        try:
+            wanted = self._module(pixels)
+        except Exception:
+            if must:
+                raise
+            return
+        found = [torch.from_numpy(answer) for answer in run(pixels.numpy())]
+        for ours, theirs in zip(found, wanted if isinstance(wanted, list) else [wanted], strict=True):
+            off = (ours - theirs).abs().max()
+            if ours.shape != theirs.shape or off > _CLOSE * theirs.abs().max() + 1e-6:
+                raise ValueError(f"its answers for images of {tuple(pixels.shape[1:3])} pixels are off by {off:.2g}")
+
+    def _keep(self, graph: bytes, name: str) -> None:
+        """Leave the graph there, whole or not at all, whoever else is at it."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=self._folder, suffix=".part", delete=False) as file:
+            try:
+                file.write(graph)
+                file.close()
+                os.replace(file.name, self._folder / f"{name}.onnx")
+            except OSError:
+                os.unlink(file.name)
+                raise
+
+
+class _Layers(nn.Module):
+    """A task's network for images (N, H, W, C)."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.task = task
+        self._network = task.network
+
+    def forward(self, images: torch.Tensor) -> Any:
+        return self._network(images.permute(0, 3, 1, 2))
+
+
+@contextmanager
+def _plain_torch() -> Iterator[None]:
+    """Neither gradients nor inference mode nor bfloat16: what an export takes."""
+    with torch.inference_mode(False), torch.no_grad(), torch.autocast("cpu", enabled=False):
+        yield
+
+
+def _noise(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    if dtype == torch.uint8:
+        return torch.randint(0, 256, shape, generator=generator, dtype=dtype)
+    return torch.randn(shape, generator=generator, dtype=dtype)
+
+
+def _digest(task: Task, engine: str) -> str:
+    """Of all that a graph depends on but the images' size and type."""
+    layers = re.sub(r" at 0x[0-9a-f]+", "", repr(task))
+    parts = (versions(), engine_versions(engine), asdict(task.options), dict(task.preprocessing), layers)
+    digest = hashlib.sha256(repr(parts).encode())
+    for name, weights in task.state_dict().items():
+        digest.update(f"{name} {weights.dtype} {tuple(weights.shape)}".encode())
+        digest.update(weights.cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()[:32]
