@@ -47,14 +47,26 @@ class DenseHead(DetectionHead):
         self.anchor_generator = anchors
         self.suppression = suppression
 
-    def forward(self, features: list[torch.Tensor], images: ImageList) -> DenseOutputs:
-        """See `DetectionHead`."""
+    def layers(self, features: list[torch.Tensor]) -> list[torch.Tensor]:
+        """See `DetectionHead`: the subnets' answers, by the order of their names, and a channel of each map, for its
+        shape.
+        """
         maps = list(self.pyramid(OrderedDict((str(level), x) for level, x in enumerate(features))).values())
-        answers = {name: answer.float() for name, answer in self.subnets(maps).items()}
+        answers = self.subnets(maps)
+        return [*(answers[name] for name in self._names), *(x[:, :1] for x in maps)]
+
+    def outputs(self, answers: list[torch.Tensor], images: ImageList) -> DenseOutputs:
+        """See `DetectionHead`."""
+        named = dict(zip(self._names, (answer.float() for answer in answers), strict=False))
+        maps = answers[len(named) :]
         anchors = self.anchor_generator(images, [x[:0].float() for x in maps])  # it asks for shapes alone
         per_place = self.anchor_generator.num_anchors_per_location()
         counts = [x.shape[2] * x.shape[3] * number for x, number in zip(maps, per_place, strict=True)]
-        return DenseOutputs(answers, anchors, counts, list(images.image_sizes))
+        return DenseOutputs(named, anchors, counts, list(images.image_sizes))
+
+    @property
+    def _names(self) -> list[str]:
+        return sorted({"bbox_regression", *self.score_names})
 
     @abstractmethod
     def scores(self, *answers: torch.Tensor) -> torch.Tensor:

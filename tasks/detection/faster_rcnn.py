@@ -59,10 +59,17 @@ class FasterRCNNHead(DetectionHead):
         self.roi_heads = roi_heads
         self.suppression = suppression
 
-    def forward(self, features: list[torch.Tensor], images: ImageList) -> Outputs:
+    def layers(self, features: list[torch.Tensor]) -> list[torch.Tensor]:
+        """See `DetectionHead`: the maps, the objectness of each, and the deltas of each."""
+        maps = list(self.neck(OrderedDict((str(level), x) for level, x in enumerate(features))).values())
+        objectness, deltas = self.rpn.head(maps)
+        return [*maps, *objectness, *deltas]
+
+    def outputs(self, answers: list[torch.Tensor], images: ImageList) -> Outputs:
         """See `DetectionHead`."""
-        maps = self.neck(OrderedDict((str(level), x) for level, x in enumerate(features)))
-        objectness, deltas = self.rpn.head(list(maps.values()))
+        number = len(answers) // 3
+        maps = {str(level): x for level, x in enumerate(answers[:number])}
+        objectness, deltas = answers[number : 2 * number], answers[2 * number :]
         anchors = self.rpn.anchor_generator(images, [x[:0].float() for x in maps.values()])  # it asks for shapes alone
         counts = [x[0].numel() for x in objectness]
         objectness, deltas = concat_box_prediction_layers(objectness, deltas)

@@ -33,12 +33,20 @@ class DetectionHead(nn.Module, ABC):
     suppression: Suppression
     from_backbone: Sequence[nn.Module] = ()
 
-    @abstractmethod
     def forward(self, features: list[torch.Tensor], images: ImageList) -> Any:
-        """Raw outputs, which the other two methods take, of `features`, N maps (N, C, H, W), finest first.
+        """Raw outputs, which the last two methods take, of `features`, N maps (N, C, H, W), finest first.
 
         `images` has the normalised images, (N, C, H, W), padded to one size, and the (h, w) of each without padding.
         """
+        return self.outputs(self.layers(features), images)
+
+    @abstractmethod
+    def layers(self, features: list[torch.Tensor]) -> list[torch.Tensor]:
+        """The part of `forward` that is layers and nothing else, which an engine may compute with the backbone's."""
+
+    @abstractmethod
+    def outputs(self, answers: list[torch.Tensor], images: ImageList) -> Any:
+        """The rest: raw outputs, from what `layers` gave."""
 
     @abstractmethod
     def losses(self, outputs: Any, targets: Sequence[Target]) -> dict[str, torch.Tensor]:

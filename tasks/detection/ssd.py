@@ -82,14 +82,18 @@ class SSDHead(DetectionHead):
         self.divisor = divisor
         self.box_coder = BoxCoder((10.0, 10.0, 5.0, 5.0))  # the authors' variances, 0.1 and 0.2
 
-    def forward(self, features: list[torch.Tensor], images: ImageList) -> SSDOutputs:
-        """See `DetectionHead`."""
+    def layers(self, features: list[torch.Tensor]) -> list[torch.Tensor]:
+        """See `DetectionHead`: logits, deltas, and a channel of each map, for its shape."""
         maps = self.maps(features)
         answers = self.predictor(maps)
+        return [answers["cls_logits"], answers["bbox_regression"], *(x[:, :1] for x in maps)]
+
+    def outputs(self, answers: list[torch.Tensor], images: ImageList) -> SSDOutputs:
+        """See `DetectionHead`."""
+        logits, deltas, *maps = answers
         height, width = images.tensors.shape[2:]
         default_boxes = self.default_boxes(maps, (height, width))
-        shapes = list(images.image_sizes)
-        return SSDOutputs(answers["cls_logits"].float(), answers["bbox_regression"].float(), default_boxes, shapes)
+        return SSDOutputs(logits.float(), deltas.float(), default_boxes, list(images.image_sizes))
 
     def losses(self, outputs: SSDOutputs, targets: Sequence[Target]) -> dict[str, torch.Tensor]:
         """`classification`, cross-entropy over default boxes with an object and the hardest ones without, three times

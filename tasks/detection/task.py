@@ -98,7 +98,11 @@ class DetectionTask(Task):
         if shapes is None:
             shapes = [(images.shape[2], images.shape[3])] * len(images)
         padded = _pad(self.normalise(images), shapes, self.head.divisor)
-        return self.head(self.backbone(padded), ImageList(padded, list(shapes)))
+        return self.head.outputs(self.network(padded), ImageList(padded, list(shapes)))
+
+    def network(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """What `head.outputs` takes, for normalised images whose sides are multiples of the head's divisor."""
+        return self.head.layers(self.backbone(images))
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """The losses of the head's paper, by their names."""

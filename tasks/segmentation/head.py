@@ -41,15 +41,25 @@ def segment(backbone: nn.Module, heads: Sequence[SegmentationHead], images: torc
     """Logits (N, num_classes, H, W) of each of `heads`, of the same maps, for normalised images, float (N, C, H, W); of
     a head in training mode all that may have a loss, one behind another.
 
-    The images are padded with 0, their mean colour, to multiples of the divisors; the logits are upsampled bilinear to
-    the padded size, and what was padded is cut off.
+    The images are padded with 0, their mean colour, to multiples of the divisors; what was padded is cut off.
     """
     height, width = images.shape[2:]
-    divisor = max(head.divisor for head in heads)  # powers of two
-    padded = F.pad(images, (0, -width % divisor, 0, -height % divisor))
-    features = backbone(padded)
+    padded = pad(images, max(head.divisor for head in heads))  # powers of two
+    return [logits[:, :, :height, :width] for logits in segment_padded(backbone, heads, padded)]
+
+
+def segment_padded(backbone: nn.Module, heads: Sequence[SegmentationHead], images: torch.Tensor) -> list[torch.Tensor]:
+    """The same for images whose sides are multiples of the divisors. Logits are upsampled bilinear to these."""
+    features = backbone(images)
     found = [logits for head in heads for logits in (head.supervised(features) if head.training else [head(features)])]
-    return [_upsample(logits, padded.shape[2:])[:, :, :height, :width] for logits in found]
+    return [_upsample(logits, images.shape[2:]) for logits in found]
+
+
+def pad(images: torch.Tensor, divisor: int) -> torch.Tensor:
+    """Normalised images with 0 below and on the right, so that their sides are multiples of `divisor`."""
+    height, width = images.shape[2:]
+    missing = (0, -width % divisor, 0, -height % divisor)
+    return F.pad(images, missing) if any(missing) else images
 
 
 def _upsample(logits: torch.Tensor, size: Sequence[int]) -> torch.Tensor:

@@ -20,7 +20,7 @@ from ..build import Variation, build_backbone
 from .class_weights import count_pixels
 from .crf import CRFOptions, refine
 from .draw import draw_mask
-from .head import SegmentationHead, segment
+from .head import SegmentationHead, pad, segment, segment_padded
 from .heads import HEADS, build_auxiliary
 from .losses import check_loss_weights, median_frequency_weights, weighted_losses
 from .merge import (
@@ -104,7 +104,14 @@ class SegmentationTask(Task):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits (N, C, H, W) for `images`: uint8 RGB (N, 3, H, W), or float32 that is already normalised."""
-        return segment(self.backbone, [self.head], self.normalise(images))[0]
+        height, width = images.shape[2:]
+        if height % self.head.divisor or width % self.head.divisor:
+            images = pad(self.normalise(images), self.head.divisor)
+        return self.network(images)[:, :, :height, :width]
+
+    def network(self, images: torch.Tensor) -> torch.Tensor:
+        """The same for images whose sides are multiples of the head's divisor."""
+        return segment_padded(self.backbone, [self.head], self.normalise(images))[0]
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """The weighted losses by their names; in training, under `auxiliary`, the mean of those of further logits."""
