@@ -37,6 +37,8 @@ from torch import nn
 from torchvision.transforms import v2
 
 from foveal.core.data import DataOptions, preprocessing
+from foveal.core.engine_options import ENGINES
+from foveal.core.engines import accelerate
 from foveal.core.input_list import list_inputs
 from foveal.core.pool import Done, Pool
 from foveal.core.predict import Running, find_device, predict_files
@@ -67,6 +69,8 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--precision", choices=("32", "bf16"), default="32")
+    parser.add_argument("--engine", choices=ENGINES, default="torch")
+    parser.add_argument("--compile", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--files", type=int, default=1_000_000)
     parser.add_argument("--one", help=argparse.SUPPRESS)  # of `million`: the folder of a run in its own process
@@ -77,7 +81,8 @@ def main() -> None:
     if "speed" in given.parts:
         for name in given.networks.split(","):
             for size in given.sizes.split(","):
-                compare(name, *map(int, size.split("x")), given)
+                width, height = map(int, size.split("x"))
+                compare(name, width, height, given)
     if "million" in given.parts:
         compare_memory(given.files)
 
@@ -89,13 +94,17 @@ def compare(name: str, width: int, height: int, given: argparse.Namespace) -> No
     """Print the four rates of one network and one size."""
     device = find_device("auto")
     task, theirs = make_task(name), make_theirs(name).to(device).eval()
+    chosen = {"engine": given.engine, "compiled": given.compile, "precision": given.precision}
+    accelerate(task, device, **chosen, batch_size=given.batch)
     with tempfile.TemporaryDirectory() as folder:
         files = write_files(Path(folder) / "in", given.images, width, height)
         few = files[: max(8, given.images // 8)]  # the usual loop is slow
-        running = Running(device=device, batch_size=given.batch, precision=given.precision)
+        own = given.engine == "torch" and not given.compile
+        at_once = None if own else given.batch
+        running = Running(device=device, batch_size=given.batch, precision=given.precision, at_once=at_once)
         ready = read_batches(task, files, running)
         ways: dict[str, Callable[[], float]] = {
-            "model": lambda: rate(len(files), lambda: run_model(task, ready, running)),
+            "model": lambda: rate(sum(len(each["path"]) for each in ready), lambda: run_model(task, ready, running)),
             "reading": lambda: rate(len(files), lambda: sum(1 for _ in batches_of(task, files, running, cores()))),
             "loop": lambda: rate(len(few), lambda: usual_loop(name, theirs, few, device, Path(folder) / "loop.jsonl")),
             "foveal": lambda: rate(len(files), lambda: predict_folder(task, Path(folder), running)),
@@ -110,10 +119,11 @@ def compare(name: str, width: int, height: int, given: argparse.Namespace) -> No
     limit = min(median["model"], median["reading"])
     if device.type == "cpu":
         limit = 1 / (1 / median["model"] + 1 / median["reading"])
+    engine = f"{given.engine}{' compiled' * given.compile} {given.precision}, {device.type}"
     print(
-        f"{name}, {width} x {height}, {given.precision}, {device.type}: model {median['model']:.1f}, reading "
-        f"{median['reading']:.1f}, usual loop {median['loop']:.1f}, foveal {median['foveal']:.1f} images a second; "
-        f"{median['foveal'] / limit:.2f} of the limit, {median['foveal'] / median['loop']:.1f} times the loop",
+        f"{name}, {width} x {height}, {engine}: model {median['model']:.1f}, reading {median['reading']:.1f}, usual "
+        f"loop {median['loop']:.1f}, foveal {median['foveal']:.1f} images a second; {median['foveal'] / limit:.2f} of "
+        f"the limit, {median['foveal'] / median['loop']:.1f} times the loop",
         flush=True,
     )
 
@@ -176,11 +186,15 @@ def read_batches(task: Task, files: list[Path], running: Running) -> list[Any]:
 
 
 @torch.inference_mode()
-def run_model(task: Task, ready: list[Any], running: Running) -> int:
-    """`task.predict` on ready batches, as often as a folder of `Running` has them."""
+def run_model(task: Task, ready: list[Any], running: Running) -> None:
+    """`task.predict` on ready batches, in parts that suit the device."""
     task.to(running.device).to(memory_format=torch.channels_last)
+    size = running.at_once or (8 if running.device.type == "cpu" else running.batch_size)
     with torch.autocast(running.device.type, torch.bfloat16, enabled=running.precision == "bf16"):
-        return sum(len(task.predict(dict(batch))) for batch in ready)
+        for batch in ready:
+            for start in range(0, len(batch["path"]), size):
+                part: Any = {key: values[start : start + size] for key, values in batch.items()}
+                task.predict(part)
 
 
 def usual_loop(name: str, network: nn.Module, files: list[Path], device: torch.device, out: Path) -> None:
@@ -252,6 +266,7 @@ def compare_memory(number: int) -> None:
 def link_files(folder: Path, number: int) -> None:
     """Hard links to a small JPEG, 50,000 to each copy: a file system takes 65,000."""
     folder.mkdir(parents=True)
+    source = folder
     for index in range(number):
         if index % 50_000 == 0:
             source = folder.parent / f"{index}.jpg"

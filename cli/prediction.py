@@ -116,7 +116,9 @@ def _run(given: Any, left: Sequence[tuple[_Model, "RunFolder"]], device: "torch.
     rest = f", {done} are done already" if done else ""
     _say(f"{_counted(inputs[0])} to predict{rest}; results in {given.out}")
     names = ("batch_size", "num_workers", "precision", "every", "exact", "timeout")
-    running = Running(device=device, **{name: getattr(given, name) for name in names})
+    own = given.engine == "torch" and not given.compile
+    options = {name: getattr(given, name) for name in names}
+    running = Running(device=device, at_once=None if own else given.batch_size, **options)
     tasks = [model.task for model, _ in left]
     shared = _ready(given, tasks, device)
     with Stop() as stop:

@@ -26,6 +26,7 @@ from .types import Prediction
 from .writers import FolderWriter
 
 _MOST_WORKERS = 16
+_AT_ONCE = 8  # images, on a CPU
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Running:
         num_workers: processes that read and prepare; None for a number by the cores.
         precision: 32, or bf16 for bfloat16 where torch's autocast takes it.
         every: of a video, each so many-th frame.
+        at_once: images of a batch that go through the network together; None for 8 on a CPU, whose caches hold no more
+            (a batch of 32 takes twice as long an image), and all elsewhere.
         exact: JPEGs are decoded at their full size, also where the network's input is far smaller.
         timeout: seconds that reading a file may take, in another process than this.
     """
@@ -47,6 +50,7 @@ class Running:
     num_workers: int | None = None
     precision: Literal["32", "bf16"] = "32"
     every: int = 1
+    at_once: int | None = None
     exact: bool = False
     timeout: float = 120.0
 
@@ -154,7 +158,8 @@ class _Run:
         self._next: tuple[str, int | None, int] = ("", None, 0)  # its path, frame, and the number of the part it needs
         self._failed = ""  # the file that failed last: its other parts fail too, and it is one failure
         self._names: dict[str, str] = {}  # of the job's files, by their paths
-        self._most = running.batch_size  # images that fit into the memory at once
+        most = _AT_ONCE if running.device.type == "cpu" else running.batch_size
+        self._most = running.at_once or most  # images at once: what is best, or what fits into the memory
 
     def take(self, result: Done | Lost | None, batches: Sequence[Any], job: Job, offset: int) -> None:
         """Predict what was read, note what could not be, or that a job has ended."""
