@@ -111,6 +111,8 @@ def _run(given: Any, left: Sequence[tuple[_Model, "RunFolder"]], device: "torch.
     from ..core.predict import Running, predict_together
 
     inputs = _inputs(given, [run for _, run in left])
+    tasks = [model.task for model, _ in left]
+    shared = _ready(given, tasks, device)  # before a writer begins the run: an engine's refusal leaves nothing behind
     writers = [_writer(given, model, run, own) for (model, run), own in zip(left, inputs, strict=True)]
     done = min(writer.done for writer in writers)
     rest = f", {done} are done already" if done else ""
@@ -119,8 +121,6 @@ def _run(given: Any, left: Sequence[tuple[_Model, "RunFolder"]], device: "torch.
     own = given.engine == "torch" and not given.compile
     options = {name: getattr(given, name) for name in names}
     running = Running(device=device, at_once=None if own else given.batch_size, **options)
-    tasks = [model.task for model, _ in left]
-    shared = _ready(given, tasks, device)
     with Stop() as stop:
         try:
             predict_together(tasks, writers, running, stop.check)

@@ -29,7 +29,7 @@ from .task import Task, versions
 
 Say = Callable[[str], None]
 
-_CLOSE = 1e-3  # of the largest answer: what an exported network may be off by in 32 bits; usual is a hundredth of it
+_CLOSE = 1e-4  # of the largest answer: what an exported network may be off by in 32 bits; usual is 1e-6 to 1e-5
 _DIVISOR = 32  # of images, where a head names none
 
 
@@ -86,8 +86,8 @@ def engines_folder() -> Path:
 def _warm_up(task: Task, device: torch.device, precision: str, number: int) -> None:
     """The first batch: what has to be made is made, or fails, before any file is read."""
     size = task.preprocessing["size"]
-    images = torch.zeros(number, size, size, 3, dtype=torch.uint8, device=device)
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        images = torch.zeros(number, size, size, 3, dtype=torch.uint8, device=device)  # here: as a run's images are
         task(images.permute(0, 3, 1, 2))
 
 

@@ -25,13 +25,13 @@ class Subsampling(nn.AvgPool2d):
     """
 
     def __init__(self, channels: int) -> None:
-        super().__init__(kernel_size=2, divisor_override=1)
+        super().__init__(kernel_size=2)  # torch.onnx would pass over divisor_override
         self.weight = nn.Parameter(torch.full((channels,), 0.25))
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """(N, channels, H, W) to (N, channels, H // 2, W // 2)."""
-        return super().forward(input) * self.weight[:, None, None] + self.bias[:, None, None]
+        return 4 * super().forward(input) * self.weight[:, None, None] + self.bias[:, None, None]
 
 
 class LpPool2d(nn.AvgPool2d):
