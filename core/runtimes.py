@@ -30,7 +30,7 @@ def onnx_runtime(precision: Literal["32", "bf16"]) -> Start:
 
 def openvino(precision: Literal["32", "bf16"]) -> Start:
     """OpenVINO. Its threads are not bound to cores, for the same reason."""
-    core = _import_openvino().Core()
+    package = _import_openvino()
 
     def start(graph: bytes, exact: bool) -> Run:
         options = {
@@ -39,6 +39,7 @@ def openvino(precision: Literal["32", "bf16"]) -> Start:
             "NUM_STREAMS": 1,
             "ENABLE_CPU_PINNING": False,
         }
+        core = package.Core()  # of its own: graphs of one core have parts in common, and one may come to harm
         request = core.compile_model(core.read_model(graph), "CPU", options).create_infer_request()
         return lambda pixels: list(request.infer([pixels], share_inputs=True).values())
 
