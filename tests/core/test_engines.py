@@ -291,8 +291,10 @@ def test_a_graph_that_answers_otherwise_is_not_used(monkeypatch, tmp_path):
 
 def test_without_a_compiler_compiling_is_a_sentence(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("no-such-compiler",))
-    with pytest.raises(MachineError, match=r"^--compile: torch's compiler fails here .*install a C\+\+ compiler"):
+    from torch._inductor import config
+
+    sentence = r"^--compile: torch's compiler fails here .*install a C\+\+ compiler"
+    with config.patch({"cpp.cxx": ("no-such-compiler",)}), pytest.raises(MachineError, match=sentence):
         accelerate(small(), CPU, compiled=True)
 
 
