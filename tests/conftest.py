@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -21,6 +22,15 @@ def pytest_collection_modifyitems(items):
 def _same_numbers_everywhere():
     torch.manual_seed(0)
     torch.set_num_threads(1)  # two test processes share two cores
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kept(tmp_path_factory) -> Iterator[Path]:
+    """The folder that foveal keeps exported networks in, in place of the user's, so that each is made once."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FOVEAL_CACHE", str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="session")

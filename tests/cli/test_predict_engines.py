@@ -1,23 +1,12 @@
 """`foveal predict --engine` and `--compile`: the same results, or one sentence."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from foveal.cli.main import main
 from foveal.core import engine_options
-
-
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(autouse=True)
-def _in_that_folder(kept, monkeypatch):
-    monkeypatch.setenv("FOVEAL_CACHE", str(kept))
 
 
 @pytest.fixture

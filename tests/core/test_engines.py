@@ -30,17 +30,6 @@ PUBLISHED = MobileNet_V2_Weights.IMAGENET1K_V1
 PHOTOGRAPHS = ("chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png", "astronaut.png", "camera.png")
 
 
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory) -> Path:
-    """The folder that all tests of this file keep their graphs in, so that each is made once."""
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(autouse=True)
-def _in_that_folder(kept, monkeypatch):
-    monkeypatch.setenv("FOVEAL_CACHE", str(kept))
-
-
 def drawn(number: int, height: int = 64, width: int = 64) -> torch.Tensor:
     """Scenes, uint8 (N, 3, height, width), in memory as `collate` leaves them."""
     world = ShapesWorld("detection", "test", images=number, size=(height, width))
