@@ -46,7 +46,7 @@ def predict_on_ray(arguments: Sequence[str], actors: int, out: Path) -> dict[str
         compute=ray.data.ActorPoolStrategy(size=actors),
         num_cpus=1,
     )
-    failed = [row for row in job.take_all() if row["code"] != 0]
+    failed = sorted((row for row in job.take_all() if row["code"] != 0), key=lambda row: row["id"])
     if failed:
         numbers = ", ".join(str(row["id"] + 1) for row in failed)
         raise MachineError(f"{out}: of {count} shards, {numbers} failed, the first: {failed[0]['said']}")

@@ -1,6 +1,7 @@
 """`foveal predict --ray N`: the same results as those of one run, by actors of Ray on this machine."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ from foveal.cli.main import main
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_two_actors_give_what_one_run_gives(digits_run, digit_files, tmp_path, capsys):
-    (digit_files / "broken.png").write_bytes(b"")
-    line = ["predict", str(digits_run), str(digit_files), "--max-bad", "1", "--num-workers", "0", "--device", "cpu"]
+    folder = shutil.copytree(digit_files, tmp_path / "in")
+    (folder / "broken.png").write_bytes(b"")
+    line = ["predict", str(digits_run), str(folder), "--max-bad", "1", "--num-workers", "0", "--device", "cpu"]
     assert main([*line, "--out", str(tmp_path / "one")]) == 0
     assert main([*line, "--out", str(tmp_path / "two"), "--ray", "2"]) == 0
     for name in ("predictions.jsonl", "predictions.csv", "failures.jsonl"):

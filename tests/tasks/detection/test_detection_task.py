@@ -18,6 +18,7 @@ from foveal.tasks.detection.options import AnchorOptions, DetectionOptions, MixO
 from foveal.tasks.detection.task import DetectionTask
 
 KEYS = ("boxes", "labels", "crowd", "difficult")
+SPLITS = ["--data.splits", "[0.5, 0.25, 0.25]"]
 SMALL = ["--data.format", "shapes", "--data.size", "64", "--data.batch_size", "2", "--data.num_workers", "0"]
 SMALL += ["--model.backbone", "mobilenet_v2", "--model.channels", "16", "--trainer.accelerator", "cpu"]
 
@@ -50,7 +51,16 @@ def world():
 def run(tmp_path_factory):
     """The folder of a short training through the command line."""
     folder = tmp_path_factory.mktemp("runs") / "boxes"
-    line = ["train", "detection/fasterrcnn_resnet18_shapes", "--out", str(folder), "--data.images", "16", *SMALL]
+    line = [
+        "train",
+        "detection/fasterrcnn_resnet18_shapes",
+        "--out",
+        str(folder),
+        "--data.images",
+        "16",
+        *SPLITS,
+        *SMALL,
+    ]
     assert main([*line, "--trainer.max_epochs", "1", "--model.score", "0.0"]) == 0
     return folder
 
