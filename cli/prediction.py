@@ -114,14 +114,14 @@ def _run(given: Any, left: Sequence[tuple[_Model, "RunFolder"]], device: "torch.
     tasks = [model.task for model, _ in left]
     shared = _ready(given, tasks, device)  # before a writer begins the run: an engine's refusal leaves nothing behind
     writers = [_writer(given, model, run, own) for (model, run), own in zip(left, inputs, strict=True)]
-    done = min(writer.done for writer in writers)
-    rest = f", {done} are done already" if done else ""
-    _say(f"{_counted(inputs[0])} to predict{rest}; results in {given.out}")
     names = ("batch_size", "num_workers", "precision", "every", "exact", "timeout")
     own = given.engine == "torch" and not given.compile
     options = {name: getattr(given, name) for name in names}
     running = Running(device=device, at_once=None if own else given.batch_size, **options)
+    done = min(writer.done for writer in writers)
+    rest = f", {done} are done already" if done else ""
     with Stop() as stop:
+        _say(f"{_counted(inputs[0])} to predict{rest}; results in {given.out}")
         try:
             predict_together(tasks, writers, running, stop.check)
         except Interrupted as error:
