@@ -99,9 +99,7 @@ def compare(name: str, width: int, height: int, given: argparse.Namespace) -> No
     with tempfile.TemporaryDirectory() as folder:
         files = write_files(Path(folder) / "in", given.images, width, height)
         few = files[: max(8, given.images // 8)]  # the usual loop is slow
-        own = given.engine == "torch" and not given.compile
-        at_once = None if own else given.batch
-        running = Running(device=device, batch_size=given.batch, precision=given.precision, at_once=at_once)
+        running = Running(device=device, batch_size=given.batch, precision=given.precision)
         ready = read_batches(task, files, running)
         ways: dict[str, Callable[[], float]] = {
             "model": lambda: rate(sum(len(each["path"]) for each in ready), lambda: run_model(task, ready, running)),
@@ -189,7 +187,7 @@ def read_batches(task: Task, files: list[Path], running: Running) -> list[Any]:
 def run_model(task: Task, ready: list[Any], running: Running) -> None:
     """`task.predict` on ready batches, in parts that suit the device."""
     task.to(running.device).to(memory_format=torch.channels_last)
-    size = running.at_once or (8 if running.device.type == "cpu" else running.batch_size)
+    size = running.together
     with torch.autocast(running.device.type, torch.bfloat16, enabled=running.precision == "bf16"):
         for batch in ready:
             for start in range(0, len(batch["path"]), size):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from ..core.input_list import InputList
+    from ..core.predict import Running
     from ..core.run_folder import RunFolder
     from ..core.sharing import SharedBackbone
     from ..core.task import Task
@@ -112,12 +113,10 @@ def _run(given: Any, left: Sequence[tuple[_Model, "RunFolder"]], device: "torch.
 
     inputs = _inputs(given, [run for _, run in left])
     tasks = [model.task for model, _ in left]
-    shared = _ready(given, tasks, device)  # before a writer begins the run: an engine's refusal leaves nothing behind
-    writers = [_writer(given, model, run, own) for (model, run), own in zip(left, inputs, strict=True)]
     names = ("batch_size", "num_workers", "precision", "every", "exact", "timeout")
-    own = given.engine == "torch" and not given.compile
-    options = {name: getattr(given, name) for name in names}
-    running = Running(device=device, at_once=None if own else given.batch_size, **options)
+    running = Running(device=device, **{name: getattr(given, name) for name in names})
+    shared = _ready(given, tasks, running)  # before a writer begins the run: an engine's refusal leaves nothing behind
+    writers = [_writer(given, model, run, own) for (model, run), own in zip(left, inputs, strict=True)]
     done = min(writer.done for writer in writers)
     rest = f", {done} are done already" if done else ""
     with Stop() as stop:
@@ -134,7 +133,7 @@ def _run(given: Any, left: Sequence[tuple[_Model, "RunFolder"]], device: "torch.
     return [_finish(given, model, writer, saved) for (model, _), writer in zip(left, writers, strict=True)]
 
 
-def _ready(given: Any, tasks: Sequence["Task"], device: "torch.device") -> list["SharedBackbone"]:
+def _ready(given: Any, tasks: Sequence["Task"], running: "Running") -> list["SharedBackbone"]:
     """Let what was asked for compute the networks; returns the backbones that several have in common."""
     from ..core.engines import accelerate
     from ..core.sharing import share_backbones
@@ -143,7 +142,7 @@ def _ready(given: Any, tasks: Sequence["Task"], device: "torch.device") -> list[
         return share_backbones(tasks)
     chosen = {"engine": given.engine, "compiled": given.compile, "precision": given.precision}
     for task in tasks:
-        accelerate(task, device, **chosen, batch_size=given.batch_size, say=_say)
+        accelerate(task, running.device, **chosen, batch_size=running.together, say=_say)
     return []
 
 

@@ -54,6 +54,12 @@ class Running:
     exact: bool = False
     timeout: float = 120.0
 
+    @property
+    def together(self) -> int:
+        """`at_once`, as a number."""
+        most = _AT_ONCE if self.device.type == "cpu" else self.batch_size
+        return self.at_once or min(most, self.batch_size)
+
 
 def predict_files(task: Task, writer: FolderWriter, running: Running, check: Callable[[], None] = lambda: None) -> None:
     """Predict the inputs that `writer` has no results for yet, images and then videos, and hand it every image and
@@ -158,8 +164,7 @@ class _Run:
         self._next: tuple[str, int | None, int] = ("", None, 0)  # its path, frame, and the number of the part it needs
         self._failed = ""  # the file that failed last: its other parts fail too, and it is one failure
         self._names: dict[str, str] = {}  # of the job's files, by their paths
-        most = _AT_ONCE if running.device.type == "cpu" else running.batch_size
-        self._most = running.at_once or most  # images at once: what is best, or what fits into the memory
+        self._most = running.together  # images at once: what is best, or what fits into the memory
 
     def take(self, result: Done | Lost | None, batches: Sequence[Any], job: Job, offset: int) -> None:
         """Predict what was read, note what could not be, or that a job has ended."""
