@@ -12,7 +12,7 @@ import logging
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from importlib.metadata import version
@@ -165,9 +165,11 @@ class _Exported:
     def _run(self, pixels: torch.Tensor) -> Run:
         """What runs images of this type and size, made or loaded the first time."""
         kind, (height, width) = str(pixels.dtype).removeprefix("torch."), pixels.shape[1:3]
-        # A map of one cell is a case of its own.
-        names = [f"{kind}-any"] if self._vary and min(height, width) >= 2 * self._divisor else []
-        names.append(f"{kind}-{height}x{width}")
+        # By their names, graphs for all sizes whose shorter side is so long or more, and for this size alone. A map of
+        # one cell is a case of its own: there is none from twice the divisor on, or of pyramids from eight times.
+        leasts = [times * self._divisor for times in (2, 8)] if self._vary else []
+        names = {f"{kind}-from{least}": least for least in leasts if least <= min(height, width)}
+        names[f"{kind}-{height}x{width}"] = 0
         for name in names:
             run = self._runs.get(name) or self._kept(name)
             if run is not None:
@@ -180,16 +182,16 @@ class _Exported:
         except Exception:  # not there, or damaged: it is made anew
             return None
 
-    def _made(self, names: Sequence[str], pixels: torch.Tensor) -> Run:
+    def _made(self, names: Mapping[str, int], pixels: torch.Tensor) -> Run:
         self._say(
             f"Preparing the network for {self._engine}: up to a minute, and only once (see {self._folder.parent})"
         )
         failed = None
-        for name in names:
+        for name, least in names.items():
             if name in self._refused:
                 continue
             try:
-                graph = self._export(pixels, any_size=name.endswith("any"))
+                graph = self._export(pixels, least)
             except MemoryError:
                 raise
             except Exception as error:
@@ -206,16 +208,19 @@ class _Exported:
             "--compile."
         ) from failed
 
-    def _export(self, pixels: torch.Tensor, *, any_size: bool) -> bytes:
-        """The graph for images like `pixels`, once its answers have been compared with torch's."""
+    def _export(self, pixels: torch.Tensor, least: int) -> bytes:
+        """The graph for images like `pixels`, or where `least` is not 0 of all sizes from there on, once its answers
+        have been compared with torch's.
+        """
         height, width, channels = pixels.shape[1:]
         example = _noise((2, height, width, channels), pixels.dtype)
         free = torch.export.Dim.DYNAMIC
-        sizes = {0: free, 1: free, 2: free} if any_size else {0: free}
-        others = _other_shapes(height, width, self._divisor) if any_size else [(1, height, width)]
+        sizes = {0: free, 1: free, 2: free} if least else {0: free}
+        others = _other_shapes(height, width, least, self._divisor) if least else [(1, height, width)]
         with _plain_torch():
             _quiet("onnx_ir")  # which warns of what torch gives it
             exported = torch.export.export(self._module, (example,), dynamic_shapes=(sizes,))
+            exported.module()(_noise((*others[0], channels), pixels.dtype))  # the likeliest to be refused
             program: Any = torch.onnx.export(exported, dynamo=True, verbose=False)
             graph = program.model_proto.SerializeToString()
             run, traced = self._start(graph, True), exported.module()
@@ -265,10 +270,10 @@ class _Layers(nn.Module):
         return self._network(images.permute(0, 3, 1, 2))
 
 
-def _other_shapes(height: int, width: int, step: int) -> list[tuple[int, int, int]]:
-    """(N, H, W) at the ends of what may come: larger, smaller, longer and wider than an image of that size."""
-    larger, least = [(1, height + step, 2 * width), (1, 2 * height, width + step)], 2 * step
-    return [*larger, (3, least, least), (1, least, width), (1, height, least)]
+def _other_shapes(height: int, width: int, least: int, step: int) -> list[tuple[int, int, int]]:
+    """(N, H, W) at the ends of what may come: smaller, longer, wider and larger than an image of that size."""
+    larger = [(1, height + step, 2 * width), (1, 2 * height, width + step)]
+    return [(3, least, least), (1, least, width), (1, height, least), *larger]
 
 
 @contextmanager
