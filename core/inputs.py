@@ -80,7 +80,7 @@ class Search:
         address (s3://bucket/folder). Raises UsageError for an argument that does not exist.
         """
         if remote.is_address(argument):
-            yield from filter(self._wanted, remote.files(argument))
+            yield from self._wanted(remote.files(argument), argument)
         elif argument == "-":
             yield from self._listed(sys.stdin.buffer)
         elif argument.startswith("@") and not os.path.lexists(argument):
@@ -88,7 +88,7 @@ class Search:
         elif os.path.isdir(argument):
             yield from self.walk(argument)
         elif archives.is_archive(argument):
-            yield from filter(self._wanted, archives.members(argument))
+            yield from self._wanted(archives.members(argument), argument)
         elif os.path.lexists(argument):
             yield argument
         elif has_magic(argument):
@@ -121,13 +121,15 @@ class Search:
                 elif os.path.splitext(entry.name)[1].lower() in self._suffixes:
                     yield entry.name
 
-    def _wanted(self, path: str) -> bool:
-        """Whether a walk would have yielded a path in an archive or at an address."""
-        parts = path.split("/")
-        if any((part.startswith(".") and part not in (".", "..")) or part in LITTER for part in parts):
-            self.left_out += 1
-            return False
-        return os.path.splitext(parts[-1])[1].lower() in self._suffixes
+    def _wanted(self, paths: Iterable[str], argument: str) -> Iterator[str]:
+        """Of those in an archive or at an address, which `argument` is, what a walk would have yielded."""
+        for path in paths:
+            above = os.path.commonprefix((argument, path))  # noqa: RUF071  # by characters: a glob may end anywhere
+            parts = path[len(above) :].split("/")
+            if any((part.startswith(".") and part not in (".", "..")) or part in LITTER for part in parts):
+                self.left_out += 1
+            elif os.path.splitext(parts[-1])[1].lower() in self._suffixes:
+                yield path
 
     def _glob(self, pattern: str) -> Iterator[str]:
         matches = sorted(glob(pattern, recursive=True))
