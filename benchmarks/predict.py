@@ -42,7 +42,7 @@ from foveal.core.engines import accelerate
 from foveal.core.input_list import list_inputs
 from foveal.core.pool import Done, Pool
 from foveal.core.predict import Running, find_device, predict_files
-from foveal.core.reading import Reading
+from foveal.core.reading import Reading, parts_of
 from foveal.core.run_folder import RunFolder
 from foveal.core.task import Task
 from foveal.core.writers import NAMES, FolderWriter
@@ -175,9 +175,9 @@ def read_batches(task: Task, files: list[Path], running: Running) -> list[Any]:
     """At most four of them."""
     found = []
     for read in batches_of(task, files[: 4 * running.batch_size], running, 0):
-        (batch,) = read.on(running.device)
-        batch.pop("part")
-        found.append(batch)
+        for (batch,) in read.parts(running.device, running.batch_size):
+            batch.pop("part")
+            found.append(batch)
         if len(found) == 4:
             break
     return found
@@ -190,8 +190,7 @@ def run_model(task: Task, ready: list[Any], running: Running) -> None:
     size = running.together
     with torch.autocast(running.device.type, torch.bfloat16, enabled=running.precision == "bf16"):
         for batch in ready:
-            for start in range(0, len(batch["path"]), size):
-                part: Any = {key: values[start : start + size] for key, values in batch.items()}
+            for part in parts_of(batch, size):
                 task.predict(part)
 
 

@@ -40,7 +40,9 @@ class Done(NamedTuple):
 
 
 class Lost(NamedTuple):
-    """An item at which a process died of `signal`, or for which it took more than the time there is."""
+    """An item at which a process died, or for which it took more than the time there is; `detail` is the signal or that
+    time.
+    """
 
     item: Any
     how: Literal["crashed", "timeout"]

@@ -18,7 +18,7 @@ from .data import number_of_cores, number_of_workers
 from .errors import MachineError
 from .images import ImageError
 from .pool import Done, Job, Lost, Pool
-from .reading import Part, Reading
+from .reading import Part, Reading, parts_of
 from .task import Task
 from .tiles import Joiner
 from .transforms import Transform
@@ -39,8 +39,6 @@ class Running:
         num_workers: processes that read and prepare; None for a number by the cores.
         precision: 32, or bf16 for bfloat16 where torch's autocast takes it.
         every: of a video, each so many-th frame.
-        at_once: images of a batch that go through the network together; None for 8 on a CPU, whose caches hold no more
-            (a batch of 32 takes twice as long an image), and all elsewhere.
         exact: JPEGs are decoded at their full size, also where the network's input is far smaller.
         timeout: seconds that reading a file may take, in another process than this.
     """
@@ -50,15 +48,15 @@ class Running:
     num_workers: int | None = None
     precision: Literal["32", "bf16"] = "32"
     every: int = 1
-    at_once: int | None = None
     exact: bool = False
     timeout: float = 120.0
 
     @property
     def together(self) -> int:
-        """`at_once`, as a number."""
-        most = _AT_ONCE if self.device.type == "cpu" else self.batch_size
-        return self.at_once or min(most, self.batch_size)
+        """Images of a batch that go through the network at once: on a CPU as many as its caches hold (a batch of 32
+        takes twice as long an image), elsewhere all.
+        """
+        return min(_AT_ONCE, self.batch_size) if self.device.type == "cpu" else self.batch_size
 
 
 def predict_files(task: Task, writer: FolderWriter, running: Running, check: Callable[[], None] = lambda: None) -> None:
@@ -97,7 +95,7 @@ def predict_together(
     workers = min(number_of_workers(wanted), left // running.batch_size + last.inputs.videos)
     runs = [_Run(task, writer, running, number) for task, writer, number in zip(tasks, writers, numbers, strict=True)]
     with progress_bar() as bar, Pool(reading, workers, running.timeout, check) as pool, torch.inference_mode():
-        _over(runs, last, reading, pool, bar)
+        _over(runs, last, reading, running, pool, bar)
 
 
 def _views(tasks: Sequence[Task]) -> tuple[list[Transform], list[int]]:
@@ -112,7 +110,9 @@ def _views(tasks: Sequence[Task]) -> tuple[list[Transform], list[int]]:
     return views, numbers
 
 
-def _over(runs: Sequence["_Run"], last: FolderWriter, reading: Reading, pool: Pool, bar: Progress) -> None:
+def _over(
+    runs: Sequence["_Run"], last: FolderWriter, reading: Reading, running: Running, pool: Pool, bar: Progress
+) -> None:
     """Predict all that the writer that has come least far has no results for."""
     line = bar.add_task("predict", total=len(last.inputs), completed=last.done, rate="")
     jobs: deque[tuple[Job, int]] = deque()
@@ -124,10 +124,18 @@ def _over(runs: Sequence["_Run"], last: FolderWriter, reading: Reading, pool: Po
 
     for result in pool.run(noted()):
         job, offset = jobs[0]
-        batches = result.value.on(runs[0].device) if isinstance(result, Done) else []
-        for run in runs:
-            if offset > run.writer.offset:  # it has not been here before it was stopped
-                run.take(result, batches, job, offset)
+        due = [run for run in runs if offset > run.writer.offset]  # not those that were here before they were stopped
+        if isinstance(result, Done):
+            for batches in result.value.parts(running.device, running.together):
+                for run in due:  # the same images one after another: what they have in common is still at hand
+                    run.predict(batches, job)
+            failures = result.value.failures
+        else:
+            failures = [_failure(result)] if isinstance(result, Lost) else []
+        for run in due:
+            run.fail(failures)
+            if result is None:
+                run.writer.finish_inputs(len(job.items), offset)
         if result is None:
             jobs.popleft()
         bar.update(line, completed=last.done, rate=f"{(bar.tasks[-1].speed or 0):.0f} files/s")
@@ -154,47 +162,43 @@ class _Run:
     """Batches through one task, and what comes out to its writer."""
 
     def __init__(self, task: Task, writer: FolderWriter, running: Running, view: int) -> None:
-        self.device = running.device
         self.writer = writer
         self._task = task
+        self._device = running.device
         self._view = view  # of several, the batch that is for this task
         self._bf16 = running.precision == "bf16"
         self._tiled = task.tiling() is not None
         self._joiner: Joiner | None = None  # of the image or frame that is not complete yet
         self._next: tuple[str, int | None, int] = ("", None, 0)  # its path, frame, and the number of the part it needs
         self._failed = ""  # the file that failed last: its other parts fail too, and it is one failure
-        self._names: dict[str, str] = {}  # of the job's files, by their paths
-        self._most = running.together  # images at once: what is best, or what fits into the memory
+        self._most = running.together  # images that fit into the memory at once
 
-    def take(self, result: Done | Lost | None, batches: Sequence[Any], job: Job, offset: int) -> None:
-        """Predict what was read, note what could not be, or that a job has ended."""
-        if isinstance(result, Lost):
-            self._fail(_failure(result))
-        elif isinstance(result, Done):
-            if batches:
-                self._names = {given.path: given.name for given in job.items}
-                self._predict(dict(batches[self._view]))
-            for failure in result.value.failures:
-                self._fail(failure)
-        else:
-            self.writer.finish_inputs(len(job.items), offset)
-
-    def _predict(self, batch: Any) -> None:
+    def predict(self, batches: Sequence[Any], job: Job) -> None:
+        """Predict what was read of a job, of which there is a batch for each view."""
+        names = {given.path: given.name for given in job.items}
+        batch = dict(batches[self._view])
         parts = batch.pop("part")
         for part, prediction in zip(parts, self._predictions(batch), strict=True):
             if isinstance(prediction, ImageError):
-                self._fail(prediction)
+                self.fail([prediction])
                 continue
             whole = self._joined(part, prediction)
             if whole is None:
                 continue
             if part.frame is not None:
                 whole["frame"] = part.frame
-            self.writer.write(whole, self._names[whole["path"]])
+            self.writer.write(whole, names[whole["path"]])
+
+    def fail(self, failures: Sequence[ImageError]) -> None:
+        """Note files that could not be read, each once."""
+        for failure in failures:
+            if failure.path != self._failed:
+                self.writer.fail(failure)
+                self._failed = failure.path
 
     def _predictions(self, batch: Any) -> list[Prediction | ImageError]:
         """Of all images of a batch, in halves where the memory is too small for all."""
-        count, device = len(batch["path"]), self.device
+        count, device = len(batch["path"]), self._device
         half = (count + 1) // 2
         if count <= self._most:
             try:
@@ -207,7 +211,7 @@ class _Run:
             if device.type == "cuda":
                 torch.cuda.empty_cache()
             self._most = half
-        return [each for part in (slice(half), slice(half, None)) for each in self._predictions(_part(batch, part))]
+        return [each for part in parts_of(batch, half) for each in self._predictions(part)]
 
     def _joined(self, part: Part, prediction: Prediction) -> Prediction | None:
         """The prediction of the whole image or frame, once its last part is there."""
@@ -225,15 +229,6 @@ class _Run:
             return None
         joiner, self._joiner = self._joiner, None
         return joiner.result()
-
-    def _fail(self, failure: ImageError) -> None:
-        if failure.path != self._failed:
-            self.writer.fail(failure)
-            self._failed = failure.path
-
-
-def _part(batch: Any, part: slice) -> Any:
-    return {key: values[part] for key, values in batch.items()}
 
 
 def _failure(lost: Lost) -> ImageError:

@@ -42,11 +42,12 @@ class Read(NamedTuple):
     batches: list[dict[str, Any]]  # none where nothing could be read
     failures: list[ImageError]
 
-    def on(self, device: torch.device) -> list[Any]:
-        """The batches, with their images on `device`."""
+    def parts(self, device: torch.device, most: int) -> Iterator[tuple[Any, ...]]:
+        """The batches, their images on `device`, in parts of `most` images."""
         images = [torch.from_numpy(batch["image"]).permute(0, 3, 1, 2) for batch in self.batches]
         pairs = zip(self.batches, images, strict=True)
-        return [{**batch, "image": image.to(device, non_blocking=True)} for batch, image in pairs]
+        whole = [{**batch, "image": image.to(device, non_blocking=True)} for batch, image in pairs]
+        yield from zip(*(parts_of(batch, most) for batch in whole), strict=True)
 
 
 @dataclass(frozen=True)
@@ -160,6 +161,12 @@ class Reading:
         except (cv2.error, MemoryError) as error:
             raise ImageError(path, "UNSUPPORTED", f"cannot be made ready for the network ({error})") from None
         return {"images": images, "path": path, "size": size or (height, width), "part": part}
+
+
+def parts_of(batch: Any, most: int) -> Iterator[Any]:
+    """A batch in parts of `most` images, the last of which may have fewer."""
+    for start in range(0, len(batch["path"]), most):
+        yield {key: values[start : start + most] for key, values in batch.items()}
 
 
 def _read(samples: list[dict[str, Any]], failures: list[ImageError]) -> Read:

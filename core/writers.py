@@ -2,9 +2,9 @@
 
 `predictions.jsonl` holds one line an image or frame; `predictions.csv` one row an image, or one a box or a class of a
 mask where the task finds such; `failures.jsonl` one line for each file that could not be read; `summary.json`, written
-last, the counts. What is said pixel by
-pixel has files of its own, in `masks/` and `probabilities/`. On request: `pictures/` mirrors the input with a drawn
-picture for each image and a drawn video for each video, and files in the formats of others.
+last, the counts. What is said pixel by pixel has files of its own, in `masks/` and `probabilities/`. On request:
+`pictures/` mirrors the input with a drawn picture for each image and a drawn video for each video; a page about the
+whole run; and files in the formats of others.
 """
 
 import csv

@@ -265,7 +265,7 @@ def test_tiles_find_small_objects_once_and_large_ones_whole(predict, colours, fi
     assert line["size"] == [900, 1300]
     np.testing.assert_allclose(objects_of(line), objects, atol=3.3)  # of the large one, a pixel of the input is 6.5
     # (900 - 200) / 160 = 4.4 and (1300 - 200) / 160 = 6.9 steps: 6 x 8 tiles, and the whole image.
-    assert sum(colours.batches) == 49 and max(colours.batches) == 5  # of ten, halves at once
+    assert sum(colours.batches) == 49 and max(colours.batches) == 8  # of ten, so many at once
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])

@@ -68,6 +68,13 @@ def test_a_common_backbone_runs_once(digits_run, contrary, digit_files, tmp_path
     assert json.loads((tmp_path / "both" / "contrary" / "summary.json").read_bytes())["shared_seconds"] > 0
 
 
+def test_a_common_backbone_runs_once_for_a_batch_that_goes_in_parts(
+    digits_run, contrary, digit_files, tmp_path, passes
+):
+    assert main([*line([digits_run, contrary], digit_files, tmp_path / "both"), "--batch-size", "12"]) == 0
+    assert passes == [8, 4]
+
+
 def test_other_backbones_run_side_by_side(digits_run, contrary, digit_files, tmp_path, passes):
     checkpoint = torch.load(contrary / "best.ckpt", weights_only=True)
     key = next(key for key in checkpoint["state_dict"] if key.startswith("backbone."))
