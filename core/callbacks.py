@@ -1,8 +1,6 @@
 """What happens around the steps of a training: the table of metrics, safe stops, checkpoints that are never broken."""
 
 import csv
-import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -17,6 +15,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from .errors import Interrupted, NumericalError
 from .plots import plot_curves
 from .progress import epoch_metrics
+from .stop import Stop
 
 
 class MetricsTable(Callback):
@@ -59,32 +58,27 @@ class MetricsTable(Callback):
 
 
 class SafeStop(Callback):
-    """Ctrl-C and SIGTERM end the run after the step under way, with `last.ckpt` saved.
+    """Ctrl-C, SIGTERM and SIGHUP end the run after the step under way, with `last.ckpt` saved.
 
     A second Ctrl-C ends it at once. Lightning itself ends a SIGTERM with exit code 0, and saves nothing.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "last.ckpt"
-        self._signal: signal.Signals | None = None
-        self._before: dict[signal.Signals, Any] = {}
+        self._stop = Stop()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save once, so that there is always something to go on from, and take over the two signals.
+        """Save once, so that there is always something to go on from, and take over the signals.
 
         A folder or a disk that cannot hold a checkpoint is found here, and not after hours.
         """
         if not self.path.exists():
             trainer.save_checkpoint(self.path)
-        if threading.current_thread() is threading.main_thread():  # Python allows no other to handle signals
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._note)
+        self._stop.__enter__()
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Give them back."""
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before = {}
+        self._stop.__exit__(None, None, None)
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Stop here if a signal came, unless gradients wait to be used, or the epoch ends here: validation follows."""
@@ -93,7 +87,7 @@ class SafeStop(Callback):
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
         """Stop here if a signal came; a resumed run begins this validation anew."""
-        if self._signal is not None:
+        if self._stop.signal is not None:
             # What Lightning takes for a stop in the middle of a step, after which it repeats the validation.
             progress = trainer.fit_loop.epoch_loop.val_loop.batch_progress
             progress.increment_completed()
@@ -104,17 +98,9 @@ class SafeStop(Callback):
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Save the state that an interrupted run can go on from, be it for want of the loader's workers."""
-        stopped = isinstance(exception, Interrupted) or (self._signal and isinstance(exception, RuntimeError))
+        stopped = isinstance(exception, Interrupted) or (self._stop.signal and isinstance(exception, RuntimeError))
         if stopped and _is_finite(pl_module):
             trainer.save_checkpoint(self.path)
-
-    def _note(self, number: int, _frame: Any) -> None:
-        if self._signal is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self._signal = signal.Signals(number)
-        # A signal to all processes of a run ends the loader's workers too, and torch would raise their death here, in
-        # the middle of whatever is being done: the step under way must end first.
-        self._before.setdefault(signal.SIGCHLD, signal.signal(signal.SIGCHLD, signal.SIG_DFL))
 
     def _stop_if_asked(self) -> None:
         if (error := self.interruption()) is not None:
@@ -122,8 +108,10 @@ class SafeStop(Callback):
 
     def interruption(self) -> Interrupted | None:
         """The error that a signal asks for, if one came."""
-        if self._signal is not None:
-            return Interrupted(f"Stopped by {self._signal.name}; the run is saved in {self.path}: go on with --resume.")
+        if self._stop.signal is not None:
+            return Interrupted(
+                f"Stopped by {self._stop.signal.name}; the run is saved in {self.path}: go on with --resume."
+            )
         return None
 
 

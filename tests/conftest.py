@@ -106,7 +106,7 @@ def stop_once(tmp_path, monkeypatch):
             late = trainer.current_epoch == 1 and trainer.global_step >= 11
             if here and late and not (tmp_path / "stopped").exists():
                 (tmp_path / "stopped").touch()
-                self._signal = signal.SIGTERM
+                self._stop.signal = signal.SIGTERM
 
         steps = ("on_train_batch_end", "on_validation_batch_start")
         for hook in ("on_train_epoch_end",) if place == "between" else steps:
