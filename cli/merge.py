@@ -5,21 +5,19 @@ It is the same as if there had been one run. The shards stay; whole files are li
 
 from pathlib import Path
 
-from ..core.errors import DataError
 from .main import CommandParser
+from .prediction import verdict
 
 
 def run(arguments: list[str]) -> int:
     """Merge; 0 if all shards are there and no more than --max-bad files could not be read."""
     parser = CommandParser("foveal merge", __doc__)
-    parser.add_argument("folder", type=Path, metavar="OUT", help="the --out of the shards")
+    parser.add_argument("out", type=Path, metavar="OUT", help="the --out of the shards")
     parser.add_argument("--max-bad", type=int, default=0, metavar="N", help="unreadable files that are still a success")
     parser.add_argument("--overwrite", action="store_true", help="replace what an earlier merge has left")
     given = parser.parse_args(arguments)
     from ..core.merge import merge
 
-    summary = merge(given.folder, overwrite=given.overwrite)
-    print(f"Done: {summary['predicted']} predicted, {summary['failed']} unreadable; results in {given.folder}")
-    if summary["failed"] > given.max_bad:
-        raise DataError(f"{summary['failed']} files could not be read; {given.folder}/failures.jsonl names them.")
-    return 0
+    summary = merge(given.out, overwrite=given.overwrite)
+    print(f"Done: {summary['predicted']} predicted, {summary['failed']} unreadable; results in {given.out}")
+    return verdict(given, summary)

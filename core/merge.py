@@ -32,7 +32,7 @@ def merge(folder: Path, *, overwrite: bool = False) -> dict[str, Any]:
     with RunFolder(folder, identity, names, overwrite=overwrite) as run:
         if run.summary is not None:
             return run.summary
-        run.commit({})
+        run.commit({})  # the only one: a merge that was stopped begins anew
         for name in names:
             there = [shard / name for shard in shards]
             if name in _LISTS:
@@ -41,7 +41,7 @@ def merge(folder: Path, *, overwrite: bool = False) -> dict[str, Any]:
                 _join_folders(run, name, there)
             elif name not in (SUMMARY, REPORT, PARQUET):
                 _join_lines(run.growing(name), there, head=name.endswith(".csv"))
-        run.commit({})
+        run.sync()
         whole = _joined(summaries)
         if PARQUET in names:
             from .parquet import write_parquet

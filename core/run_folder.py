@@ -170,13 +170,17 @@ class RunFolder:
 
     def commit(self, progress: Mapping[str, Any]) -> None:
         """Make all that was written safe, and `progress` with it; raises MachineError where the disk is full."""
-        for file in self._growing.values():
-            file.sync()
+        self.sync()
         files = {name: file.position for name, file in self._growing.items()}
         made = self._made.position if self._made is not None else (self.state or {}).get("made", 0)
         state = {"identity": self._identity, "files": files, "made": made, **progress}
         replace_json(self._hidden / _STATE, state)
         self.state = state
+
+    def sync(self) -> None:
+        """Wait until the disk has all that was written, without a commit; raises MachineError where it is full."""
+        for file in self._growing.values():
+            file.sync()
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Leave a whole run: with `summary`, and without what served to take it up again."""
@@ -256,8 +260,9 @@ class RunFolder:
         if self._lock is not None:
             if self.state is None:
                 shutil.rmtree(self._hidden, ignore_errors=True)
-                with suppress(OSError):  # something was written
-                    self.path.rmdir() if self._new else None
+                if self._new:
+                    with suppress(OSError):  # something was written
+                        self.path.rmdir()
             os.close(self._lock)
             self._lock = None
 

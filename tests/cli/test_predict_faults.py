@@ -292,6 +292,22 @@ def test_of_two_runs_into_one_folder_the_second_is_refused(task, folder, tmp_pat
     assert names(tmp_path) == GOOD
 
 
+def test_a_run_outlives_its_terminal_where_that_is_wanted(task, folder, tmp_path, monkeypatch):
+    slowly(monkeypatch, 0.05)
+    monkeypatch.setattr("foveal.core.writers._COMMIT_INPUTS", 1)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        process = run_apart(line(tmp_path, folder))
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    while not (tmp_path / "out" / ".run" / "state.json").exists():
+        process.join(0.01)
+        assert process.exitcode is None
+    os.kill(process.pid, signal.SIGHUP)
+    process.join(60)
+    assert process.exitcode == 0 and names(tmp_path) == GOOD
+
+
 def children(pid: int) -> list[int]:
     return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
@@ -373,6 +389,24 @@ def test_shards_merge_to_what_one_run_gives(task, folder, tmp_path, monkeypatch,
     merged = {name: data for name, data in contents(tmp_path / "out").items() if not name.startswith("shard-")}
     assert_alike(merged, contents(tmp_path / "straight"))
     assert main(["merge", str(tmp_path / "out")]) == 3  # there already, with one file that could not be read
+
+
+def test_a_merge_that_was_stopped_at_its_end_begins_anew(task, folder, tmp_path, monkeypatch):
+    assert main(line(tmp_path, folder, *EVERYTHING, out="straight")) == 0
+    for number in (1, 2):
+        assert main(line(tmp_path, folder, *EVERYTHING, "--shard", f"{number}/2")) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(run_folder.RunFolder, "finish", lambda *_: os._exit(9))
+        assert stopped(["merge", str(tmp_path / "out"), "--max-bad", "1"]) == 9
+    assert main(["merge", str(tmp_path / "out"), "--max-bad", "1"]) == 0
+    merged = {name: data for name, data in contents(tmp_path / "out").items() if not name.startswith("shard-")}
+    assert_alike(merged, contents(tmp_path / "straight"))
+
+
+def stopped(arguments: list[str]) -> int | None:
+    process = run_apart(arguments)
+    process.join(60)
+    return process.exitcode
 
 
 def test_shards_of_other_commands_are_not_merged(task, folder, tmp_path, capsys):
