@@ -30,25 +30,23 @@ def run(arguments: list[str]) -> int:
         raise UsageError("--overlap is that of tiles, and there are none; give --tile PIXELS too.")
     chosen = {"compiled": given.compile, "precision": given.precision, "device": given.device}
     given.device = check_engine(given.engine, **chosen)
+    given.models, given.paths = _models_and_paths(given.checkpoint, given.paths)
     if given.ray is not None:
         return _on_ray(given, arguments)
     given.leave_out = given.out
     if given.shard:
         given.out = given.out / "shard-{}-of-{}".format(*given.shard)
-    given.models, given.paths = _models_and_paths(given.paths)
     return predict(given)
 
 
-def _models_and_paths(words: list[str]) -> tuple[list[str], list[str]]:
-    """The models that come first, of which there is one at least, and what they are to look at."""
-    count = 1
-    while count < len(words) - 1 and _is_model(words[count]):
-        count += 1
-    if not is_ready_made(words[0]):
-        find_checkpoint(words[0])
-    if len(words) == 1:
-        raise UsageError(f"What is {words[0]} to look at? Give images or folders behind it.")
-    return words[:count], words[count:]
+def _models_and_paths(first: str, words: list[str]) -> tuple[list[str], list[str]]:
+    """The models, of which more may follow the first, and what they are to look at."""
+    if not is_ready_made(first):
+        find_checkpoint(first)
+    more = 0
+    while more < len(words) - 1 and _is_model(words[more]):
+        more += 1
+    return [first, *words[:more]], words[more:]
 
 
 def _is_model(word: str) -> bool:
@@ -65,18 +63,25 @@ def _on_ray(given: Any, arguments: list[str]) -> int:
     place = arguments.index("--ray") if "--ray" in arguments else None
     rest = [*arguments[:place], *arguments[place + 2 :]] if place is not None else arguments
     rest = [argument for argument in rest if not argument.startswith("--ray=")]
-    return verdict(given, predict_on_ray(rest, given.ray, given.out))
+    if len(given.models) > 1:
+        raise UsageError("--ray is for one model at a time: give each a command of its own.")
+    return verdict(given, predict_on_ray(rest, given.ray, given.out, gpus=given.device in ("cuda", "gpu")))
 
 
 def _add_arguments(parser: CommandParser) -> None:
     add = parser.add_argument
     add(
+        "checkpoint",
+        metavar="CKPT",
+        help="a .ckpt file, the folder of a run (its best.ckpt), or a ready-made model, as imagenet/resnet50 (`foveal "
+        "list models` shows them all); more of them may follow",
+    )
+    add(
         "paths",
-        metavar="CKPT [CKPT ...] PATH",
+        metavar="PATH",
         nargs="+",
-        help="models: .ckpt files, folders of runs (their best.ckpt), or ready-made ones, as imagenet/resnet50 "
-        "(`foveal list models` shows them all). Then image and video files, folders, globs, zip and tar archives, "
-        "s3://... and other addresses, @list.txt with a path a line, or - for such a list from standard input",
+        help="image and video files, folders, globs, zip and tar archives, s3://... and other addresses, @list.txt "
+        "with a path a line, or - for such a list from standard input",
     )
     add(
         "--out",

@@ -18,8 +18,9 @@ from ..core.errors import MachineError, UsageError
 _SHARDS_AN_ACTOR = 4  # so that one that is slow, or dies, holds up the others for a quarter of its share at most
 
 
-def predict_on_ray(arguments: Sequence[str], actors: int, out: Path) -> dict[str, Any]:
-    """Run the command line `arguments` of `foveal predict`, which has no --ray, in shards; returns the summary.
+def predict_on_ray(arguments: Sequence[str], actors: int, out: Path, *, gpus: bool) -> dict[str, Any]:
+    """Run the command line `arguments` of `foveal predict`, which has no --ray, in shards, with a GPU for each actor
+    where `gpus` says so; returns the summary.
 
     Raises UsageError where Ray is not installed, MachineError where a shard fails again and again.
     """
@@ -45,6 +46,7 @@ def predict_on_ray(arguments: Sequence[str], actors: int, out: Path) -> dict[str
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(size=actors),
         num_cpus=1,
+        num_gpus=int(gpus),
     )
     failed = sorted((row for row in job.take_all() if row["code"] != 0), key=lambda row: row["id"])
     if failed:

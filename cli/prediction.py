@@ -194,7 +194,7 @@ def _identity(given: Any, model: _Model, device: "torch.device") -> dict[str, An
     relative = any(not os.path.isabs(path) for path in given.paths)
     return {
         "paths": given.paths,
-        **({"from": os.getcwd()} if relative else {}),
+        **({"working folder": os.getcwd()} if relative else {}),
         "checkpoint": _digest_of(model.name, given.weights),
         "device": device.type,
         **({"shard": given.shard} if given.shard else {}),
@@ -251,10 +251,10 @@ def _check_formats(given: Any, tasks: Sequence["Task"]) -> None:
     check_formats(given.formats)
     for name in _format_names(given):
         if name not in OF_ALL_TASKS and not any(name in task.FORMATS for task in tasks):
-            option = f"--formats {name}" if name in given.formats else "--save-crops"
+            wish = f"--formats {name}" if name in given.formats else "--save-crops"
             taken = ",".join((*tasks[0].FORMATS, *OF_ALL_TASKS))
             raise UsageError(
-                f"{option} is of {FORMATS[name].subject()}, and {tasks[0].name} finds none; it takes --formats {taken}."
+                f"{wish} is of {FORMATS[name].subject()}, and {tasks[0].name} finds none; it takes --formats {taken}."
             )
 
 
