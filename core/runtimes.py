@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -10,6 +11,8 @@ import torch
 Run = Callable[[np.ndarray], Sequence[np.ndarray]]
 # From a graph, and whether to compute in 32 bits whatever was asked for, to what runs it on as many threads as torch.
 Start = Callable[[bytes, bool], Run]
+
+_SHAPES = 4  # each has weights of its own
 
 
 def onnx_runtime(precision: Literal["32", "bf16"]) -> Start:
@@ -29,7 +32,11 @@ def onnx_runtime(precision: Literal["32", "bf16"]) -> Start:
 
 
 def openvino(precision: Literal["32", "bf16"]) -> Start:
-    """OpenVINO. Its threads are not bound to cores, for the same reason."""
+    """OpenVINO. Its threads are not bound to cores, for the same reason.
+
+    It compiles a graph once for each shape of its input, in a tenth of a second, and keeps the last few: of those that
+    it compiles for all shapes some have written where they must not, and none is faster.
+    """
     package = _import_openvino()
 
     def start(graph: bytes, exact: bool) -> Run:
@@ -39,9 +46,16 @@ def openvino(precision: Literal["32", "bf16"]) -> Start:
             "NUM_STREAMS": 1,
             "ENABLE_CPU_PINNING": False,
         }
-        core = package.Core()  # of its own: graphs of one core have parts in common, and one may come to harm
-        request = core.compile_model(core.read_model(graph), "CPU", options).create_infer_request()
-        return lambda pixels: list(request.infer([pixels], share_inputs=True).values())
+        model = package.Core().read_model(graph)
+
+        @lru_cache(maxsize=_SHAPES)
+        def compiled(shape: tuple[int, ...]) -> Any:
+            fixed = model.clone()
+            fixed.reshape(list(shape))
+            # By a core of its own: graphs of one have parts in common.
+            return package.Core().compile_model(fixed, "CPU", options).create_infer_request()
+
+        return lambda pixels: list(compiled(pixels.shape).infer([pixels], share_inputs=True).values())
 
     return start
 
