@@ -46,12 +46,15 @@ def predict(given: Any) -> int:
 
     Raises DataError where more files than `given.max_bad` could not be read, and what else may end a run.
     """
+    import cv2
+
     from ..core.fit import quiet
     from ..core.predict import find_device
     from ..core.run_folder import RunFolder
     from ..core.writers import NAMES
 
     quiet()
+    cv2.setNumThreads(0)  # readers are processes and writers threads of their own
     device = find_device(given.device)
     models = _load(given)
     given.batch_size = given.batch_size or _trained_batch_size(models[0].task) or 32

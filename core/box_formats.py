@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
-from .formats import Format, Formats, Item
+from .formats import Format, Formats, Item, without_image
 from .images import write_image
 from .input_list import InputList
 from .run_folder import RunFolder, write_file
@@ -49,11 +50,19 @@ class Crops(Format):
         self._folders = _folder_names(self.class_names)
 
     def write(self, item: Item) -> None:
-        """Cut out the boxes of one image or frame; raises ImageError where its file is gone."""
+        """Have the boxes of one image or frame cut out, unless its file is gone."""
+        crops = []
         for number, (label, _, box) in enumerate(_rows(item.prediction)):
-            crop = _cut(item.image, box, self._margin)
             folder = f"crops/{self._folders[label]}"
-            write_image(self.run.place(folder, (item.stem, item.whole), f"_{number}.jpg"), crop)
+            crops.append((self.run.place(folder, (item.stem, item.whole), f"_{number}.jpg", later=True), box))
+        if crops:
+            self.run.later(_write_crops, item, crops, self._margin)
+
+
+def _write_crops(item: Item, crops: Sequence[tuple[Path, Sequence[float]]], margin: float) -> None:
+    with without_image():
+        for path, box in crops:
+            write_image(path, _cut(item.image, box, margin))
 
 
 def _rows(prediction: Prediction) -> Iterator[tuple[int, float, list[float]]]:

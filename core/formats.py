@@ -1,14 +1,17 @@
 """What the formats of results have in common: which are wanted, what a result is about, and where its files go."""
 
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from threading import Lock
 from typing import ClassVar
 
 import numpy as np
 
-from .images import read_image
+from .errors import DataWarning
+from .images import ImageError, read_image
 from .input_list import InputList
 from .run_folder import RunFolder
 from .types import Prediction
@@ -33,12 +36,17 @@ class Item:
         self.prediction = prediction
         self.name = name
         self.number = number
+        self._image: np.ndarray | None = None
+        self._reading = Lock()
 
-    @cached_property
+    @property
     def image(self) -> np.ndarray:
-        """The image or frame, uint8 (H, W, 3), RGB, read when it is first wanted; raises ImageError."""
-        path, frame = self.prediction["path"], self.prediction.get("frame")
-        return read_image(path) if frame is None else read_frame(path, frame)
+        """The image or frame, uint8 (H, W, 3), RGB, read when it is first wanted, by any thread; raises ImageError."""
+        with self._reading:
+            if self._image is None:
+                path, frame = self.prediction["path"], self.prediction.get("frame")
+                self._image = read_image(path) if frame is None else read_frame(path, frame)
+            return self._image
 
     @property
     def stem(self) -> str:
@@ -53,6 +61,17 @@ class Item:
     def _numbered(self, name: str) -> str:
         frame = self.prediction.get("frame")
         return name if frame is None else f"{name}_{frame:06d}"
+
+
+@contextmanager
+def without_image() -> Iterator[None]:
+    """Goes on where the image can't be read again: its results stand, without crops and pictures."""
+    try:
+        yield
+    except ImageError as error:
+        if error.code == "TOO_LARGE":  # it was predicted in tiles; any other is gone since
+            sentence = f"'{error.path}' is predicted, but neither drawn nor cut into crops: it {error.reason}."
+            warnings.warn(sentence, DataWarning, stacklevel=3)
 
 
 class Format:

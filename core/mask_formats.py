@@ -22,14 +22,11 @@ class PixelFiles:
         self._run = run
 
     def write(self, item: Item) -> str:
-        """Write the entry, and return its file's path below the folder of results.
-
-        Raises MachineError where it cannot be written.
-        """
+        """Have the entry written, and return its file's path below the folder of results."""
         raise NotImplementedError
 
     def _path(self, item: Item, ending: str) -> Path:
-        return self._run.place(self.FOLDER, (item.whole,), ending)
+        return self._run.place(self.FOLDER, (item.whole,), ending, later=True)
 
     def _below(self, path: Path) -> str:
         return path.relative_to(self._run.path).as_posix()
@@ -44,9 +41,9 @@ class Masks(PixelFiles):
     FOLDER = "masks"
 
     def write(self, item: Item) -> str:
-        """Write the PNG."""
+        """Have the PNG written."""
         path = self._path(item, ".png")
-        write_mask(path, item.prediction["mask"].numpy())
+        self._run.later(write_mask, path, item.prediction["mask"].numpy())
         return self._below(path)
 
 
@@ -57,12 +54,16 @@ class Probabilities(PixelFiles):
     FOLDER = "probabilities"
 
     def write(self, item: Item) -> str:
-        """Write the array, from where it lies: one that is backed by a file is never in memory as a whole."""
+        """Have the array written, from where it lies: one that is backed by a file is never in memory as a whole."""
         path = self._path(item, ".npy")
-        try:
-            with path.open("wb") as file:
-                np.save(file, item.prediction["probabilities"].numpy())
-        except OSError as error:
-            # numpy's own says how many numbers of how many were written, and not why.
-            raise MachineError(f"'{os.fsdecode(path)}' cannot be written: {error.strerror or error}.") from error
+        self._run.later(_write_array, path, item.prediction["probabilities"].numpy())
         return self._below(path)
+
+
+def _write_array(path: Path, array: np.ndarray) -> None:
+    try:
+        with path.open("wb") as file:
+            np.save(file, array)
+    except OSError as error:
+        # numpy's own says how many numbers of how many were written, and not why.
+        raise MachineError(f"'{os.fsdecode(path)}' cannot be written: {error.strerror or error}.") from error

@@ -12,7 +12,9 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from itertools import chain, count
 from pathlib import Path
@@ -29,6 +31,7 @@ except ImportError:  # Windows: no lock there
 
 SUMMARY, REPORT, PARQUET = "summary.json", "report.html", "predictions.parquet"  # made at the end of a run
 _STATE, _MADE, _LOCK = "state.json", "made", "lock"
+_THREADS = 4  # that write whole files: each holds a prediction
 
 
 class GrowingFile:
@@ -110,6 +113,9 @@ class RunFolder:
         self._names = names
         self._growing: dict[str, GrowingFile] = {}
         self._made: GrowingFile | None = None
+        self._threads = ThreadPoolExecutor(_THREADS, "foveal-writer")
+        self._writing: deque[Future[None]] = deque()
+        self._promised: set[str] = set()  # names of files that are written later, since the last commit
         self._new = not path.exists()
         make_folder(path)
         self._hidden = path / ".run"
@@ -136,13 +142,15 @@ class RunFolder:
         self._growing[name] = GrowingFile(self.path / name, position, head=head, tail=tail)
         return self._growing[name]
 
-    def place(self, folder: str, stems: Sequence[str], ending: str) -> Path:
+    def place(self, folder: str, stems: Sequence[str], ending: str, *, later: bool = False) -> Path:
         """A path for a whole file below `folder`: the first of `stems`, with `ending`, that is not there yet, or else
-        the last with a number behind it. Its folder is made.
+        the last with a number behind it. Its folder is made. Nobody else gets it, also where it is written `later`.
         """
         numbered = (f"{stems[-1]}~{number}" for number in count(2))
         below = (os.path.join(folder, short_name(f"{stem}{ending}")) for stem in chain(stems, numbered))
-        name = next(name for name in below if not os.path.lexists(self.path / name))
+        name = next(name for name in below if name not in self._promised and not os.path.lexists(self.path / name))
+        if later:
+            self._promised.add(name)
         if self._made is None:
             self._made = GrowingFile(self._hidden / _MADE, self.state["made"] if self.state is not None else 0)
         self._made.write(json.dumps(name).encode("ascii") + b"\n")
@@ -151,6 +159,15 @@ class RunFolder:
         with _said(target):
             target.parent.mkdir(parents=True, exist_ok=True)
         return target
+
+    def later(self, write: Callable[..., None], *arguments: Any) -> None:
+        """Call `write`, which makes whole files, in a thread; waits for an earlier one where all threads are busy.
+
+        What one raises is raised here by a later call, or by the next commit at the latest.
+        """
+        while len(self._writing) >= _THREADS:
+            self._writing.popleft().result()
+        self._writing.append(self._threads.submit(write, *arguments))
 
     @contextmanager
     def whole(self, name: str) -> Iterator[Path]:
@@ -178,7 +195,12 @@ class RunFolder:
         self.state = state
 
     def sync(self) -> None:
-        """Wait until the disk has all that was written, without a commit; raises MachineError where it is full."""
+        """Wait until all is written, and the disk has what grows, without a commit; raises MachineError where it is
+        full.
+        """
+        while self._writing:
+            self._writing.popleft().result()
+        self._promised.clear()
         for file in self._growing.values():
             file.sync()
 
@@ -194,6 +216,7 @@ class RunFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._threads.shutdown(cancel_futures=True)  # those at work end: what they make is rolled back
         self._roll_back()
         for file in self._growing.values():
             file.close()

@@ -11,18 +11,18 @@ import csv
 import io
 import json
 import time
-import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from .box_formats import Crops, Yolo
 from .coco_results import Coco
-from .errors import DataWarning, UsageError, unknown
-from .formats import Format, Formats, Item
+from .errors import UsageError, unknown
+from .formats import Format, Formats, Item, without_image
 from .images import ImageError, write_image
 from .input_list import InputList
 from .mask_formats import Masks, PixelFiles, Probabilities
@@ -128,11 +128,9 @@ class FolderWriter:
         rows = [_csv_header(prediction, self._frames)] if self._table.empty else []
         self._table.write(_csv([*rows, *_csv_rows(prediction, self._frames)]))
         for each in self._formats.values():
-            with _without_image():
-                each.write(item)
+            each.write(item)
         if self._pictures is not None:
-            with _without_image():
-                self._pictures.write(item)
+            self._pictures.write(item)
 
     def fail(self, error: ImageError) -> None:
         """Add a file that could not be read, with the reason."""
@@ -196,17 +194,6 @@ def _csv(rows: list[list[Any]]) -> bytes:
     return text.getvalue().encode("utf-8", "surrogateescape")
 
 
-@contextmanager
-def _without_image() -> Iterator[None]:
-    """Goes on where the image can't be read again: its results stand, without crops and pictures."""
-    try:
-        yield
-    except ImageError as error:
-        if error.code == "TOO_LARGE":  # it was predicted in tiles; any other is gone since
-            sentence = f"'{error.path}' is predicted, but neither drawn nor cut into crops: it {error.reason}."
-            warnings.warn(sentence, DataWarning, stacklevel=3)
-
-
 class _Pictures:
     """Drawn pictures, and one drawn video at a time."""
 
@@ -218,23 +205,33 @@ class _Pictures:
         self._path = ""  # of the video that is being drawn
 
     def write(self, item: Item) -> None:
-        """Draw one; raises ImageError where its file is gone or too long for a JPEG, MachineError where it cannot be
+        """Have one drawn, unless its file is gone or too long for a JPEG; raises MachineError where a video cannot be
         written.
         """
-        if max(item.prediction["size"]) > _LONGEST:
-            raise ImageError(item.prediction["path"], "TOO_LARGE", f"is longer than the {_LONGEST:,} pixels of a JPEG")
-        drawn = self._draw(item.image, item.prediction)
         # The whole name with its suffix stays, so that a.jpg and a.png do not overwrite each other.
-        if "frame" not in item.prediction:
-            write_image(self._run.place("pictures", (item.name,), ".jpg"), drawn)
-            return
-        path = item.prediction["path"]
+        if "frame" in item.prediction:
+            with without_image():
+                self._write_frame(item)
+        else:
+            self._run.later(self._write_picture, item, self._run.place("pictures", (item.name,), ".jpg", later=True))
+
+    def _write_picture(self, item: Item, target: Path) -> None:
+        with without_image(), torch.inference_mode():
+            write_image(target, self._drawn(item))
+
+    def _write_frame(self, item: Item) -> None:
+        drawn, path = self._drawn(item), item.prediction["path"]
         if self._video is None or path != self._path:
             self.close()
             target = self._run.place("pictures", (item.name,), ".mp4")
             # Of fewer frames, each is shown for longer: the video keeps its speed.
             self._video, self._path = VideoFile(target, read_header(path).rate / self._every), path
         self._video.write(drawn)
+
+    def _drawn(self, item: Item) -> np.ndarray:
+        if max(item.prediction["size"]) > _LONGEST:
+            raise ImageError(item.prediction["path"], "TOO_LARGE", f"is longer than the {_LONGEST:,} pixels of a JPEG")
+        return self._draw(item.image, item.prediction)
 
     def close(self) -> None:
         """Finish the video."""
