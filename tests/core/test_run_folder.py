@@ -42,7 +42,7 @@ def test_a_commit_says_what_a_thread_could_not_write_and_nothing_of_it_stays(tmp
     with RunFolder(tmp_path, {}, ()) as run:
         run.commit({})
         run.later(write, run.place("masks", ("a",), ".png", later=True))
-        with pytest.raises(MachineError, match="^no room$"):
+        with pytest.raises(MachineError, match=r"^no room$"):
             run.commit({})
     assert not (tmp_path / "masks" / "a.png").exists()
 
