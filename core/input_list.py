@@ -20,6 +20,7 @@ from .errors import DataError
 from .inputs import IMAGE_SUFFIXES, Input, Search, is_video
 
 _quoted = json.encoder.encode_basestring_ascii  # a name that is not UTF-8 as escapes; ten times as fast as json.dumps
+_NUMBERED = re.compile(r"(?:.*/)?(?:COCO_\w+_)?(\d{1,18})(?:\.[^./]*)?", re.ASCII | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def write_list(file: Path, inputs: Iterable[Input], root: str = "") -> InputList
 
 def number_in_name(name: str) -> int | None:
     """The number of an image whose name is such as COCO's."""
-    match = re.fullmatch(r"(?:COCO_\w+_)?(\d{1,18})", os.path.splitext(os.path.basename(name))[0], re.ASCII)
+    match = _NUMBERED.fullmatch(name)
     return int(match.group(1)) if match is not None else None
 
 
@@ -211,8 +212,8 @@ def _real_folder(folder: str) -> str:
 
 
 def _twice(keys: array) -> np.ndarray:
-    values, counts = np.unique(np.frombuffer(keys, np.int64), return_counts=True)
-    return values[counts > 1]
+    values = np.sort(np.frombuffer(keys, np.int64))  # np.unique would want four times the memory
+    return np.unique(values[1:][values[1:] == values[:-1]])
 
 
 def _holds(values: np.ndarray, key: int) -> bool:

@@ -22,7 +22,7 @@ IMAGE_SUFFIXES = frozenset((
 ))  # fmt: skip
 
 # A file with one of these is taken for a video; a search of a folder passes over them.
-VIDEO_SUFFIXES = frozenset((".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v"))
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
 
 # Left by operating systems beside images; never images themselves.
 LITTER = {".DS_Store", "Thumbs.db", "desktop.ini"}
@@ -40,7 +40,7 @@ class Input(NamedTuple):
 
 def is_video(path: str) -> bool:
     """Whether a file is to be read as a video, by the end of its name."""
-    return os.path.splitext(path)[1].lower() in VIDEO_SUFFIXES
+    return path.lower().endswith(VIDEO_SUFFIXES)
 
 
 def find_checkpoint(path: str | Path) -> Path:
@@ -69,6 +69,7 @@ class Search:
     def __init__(self, suffixes: frozenset[str], leave_out: str | Path | None = None) -> None:
         self.left_out = 0
         self._suffixes = suffixes
+        self._endings = tuple(suffixes)
         self._closed = os.path.realpath(leave_out) if leave_out is not None else None
 
     def expand(self, argument: str) -> Iterator[str]:
@@ -118,7 +119,7 @@ class Search:
                     self.left_out += 1
                 elif entry.is_dir():
                     folders.append(entry.name)
-                elif os.path.splitext(entry.name)[1].lower() in self._suffixes:
+                elif entry.name.lower().endswith(self._endings):
                     yield entry.name
 
     def _wanted(self, paths: Iterable[str], argument: str) -> Iterator[str]:
