@@ -156,7 +156,7 @@ def _imagenet_of_timm(name: str) -> Weights:
         with contextlib.redirect_stdout(sys.stderr):
             return published_state(name)
     except (OSError, HTTPException, RuntimeError) as error:
-        raise WeightsError(
+        raise DownloadError(
             f"The weights of timm's {timm_name(name)} could not be downloaded ({_reason(error)}): download them on a "
             "machine with a network, and give weights=PATH."
         ) from error

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .formats import Format, Formats, Item, without_image
+from .formats import Format, Formats, Item, text_bytes, without_image
 from .images import write_image
 from .input_list import InputList
 from .run_folder import RunFolder, write_file
@@ -24,7 +24,7 @@ class Yolo(Format):
     def __init__(self, run: RunFolder, wanted: Formats, inputs: InputList) -> None:
         super().__init__(run, wanted, inputs)
         names = (" ".join(name.split()) + "\n" for name in self.class_names)
-        write_file(run.path / "yolo" / "classes.txt", "".join(names).encode("utf-8", "surrogateescape"))
+        write_file(run.path / "yolo" / "classes.txt", text_bytes("".join(names)))
 
     def write(self, item: Item) -> None:
         """Write the file of one image or frame."""

@@ -1,6 +1,7 @@
 """What the formats of results have in common: which are wanted, what a result is about, and where its files go."""
 
 import os
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,13 @@ class Formats:
     names: Sequence[str] = ()
     class_names: Sequence[str] = ()
     crop_margin: float = 0.0
+
+
+def text_bytes(text: str) -> bytes:
+    """`text` as UTF-8. Bytes of a file's name that are none come through; half of a surrogate pair, as a class name out
+    of JSON may hold it, is no text, and becomes U+FFFD.
+    """
+    return re.sub("[\ud800-\udc7f\udd00-\udfff]", "\ufffd", text).encode("utf-8", "surrogateescape")
 
 
 class Item:

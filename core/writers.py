@@ -22,7 +22,7 @@ import torch
 from .box_formats import Crops, Yolo
 from .coco_results import Coco
 from .errors import UsageError, unknown
-from .formats import Format, Formats, Item, without_image
+from .formats import Format, Formats, Item, text_bytes, without_image
 from .images import ImageError, write_image
 from .input_list import InputList
 from .mask_formats import Masks, PixelFiles, Probabilities
@@ -191,7 +191,7 @@ def _line(values: Mapping[str, Any]) -> bytes:
 def _csv(rows: list[list[Any]]) -> bytes:
     text = io.StringIO(newline="")
     csv.writer(text).writerows(rows)
-    return text.getvalue().encode("utf-8", "surrogateescape")
+    return text_bytes(text.getvalue())
 
 
 class _Pictures:

@@ -4,8 +4,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..backbones import Backbone, WeightsError, create_backbone, vary_layers
-from ..backbones.weights import Weights, read_state_dict
-from ..core.errors import ModelFileError, UsageError
+from ..backbones.weights import DownloadError, Weights, read_state_dict
+from ..core.errors import FovealError, MachineError, ModelFileError, UsageError
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Variation:
 def build_backbone(name: str, *, weights: str | None, variation: Variation | None = None, **options: Any) -> Backbone:
     """`create_backbone`, with its options, for a recipe.
 
-    Raises UsageError for a wrong name or number, ModelFileError for a file of weights.
+    Raises UsageError for a wrong name or number, and of weights what `weights_error` makes of it.
     """
     try:
         backbone = create_backbone(name, weights=weights, **options)
@@ -28,7 +28,7 @@ def build_backbone(name: str, *, weights: str | None, variation: Variation | Non
             vary_layers(backbone, **asdict(variation))
         return backbone
     except WeightsError as error:
-        raise ModelFileError(str(error)) from error
+        raise weights_error(error) from error
     except ValueError as error:
         raise UsageError(str(error)) from error
 
@@ -36,9 +36,16 @@ def build_backbone(name: str, *, weights: str | None, variation: Variation | Non
 def read_weights(source: str, name: str) -> Weights:
     """`read_state_dict` for a recipe: of the whole network `name`, for a head that goes on with parts of it.
 
-    Raises ModelFileError for a file that can't be used.
+    Raises what `weights_error` makes of weights that can't be had.
     """
     try:
         return read_state_dict(source, name)
     except WeightsError as error:
-        raise ModelFileError(str(error)) from error
+        raise weights_error(error) from error
+
+
+def weights_error(error: WeightsError) -> FovealError:
+    """What the command line says of weights that can't be had: a MachineError where they could not be downloaded, a
+    ModelFileError of a file that can't be used.
+    """
+    return MachineError(str(error)) if isinstance(error, DownloadError) else ModelFileError(str(error))

@@ -13,6 +13,7 @@ from ...backbones.weights import Weights, WeightsError, download, read_file
 from ...core.data import IMAGENET_MEAN, IMAGENET_STD
 from ...core.errors import ModelFileError, UsageError
 from ...core.types import Preprocessing
+from ..build import weights_error
 from .options import DetectionOptions, HeadName
 
 
@@ -82,7 +83,7 @@ def detector_weights(options: DetectionOptions) -> Weights | None:
             return download(torchvision.models.get_model_weights(name)["COCO_V1"], f"COCO weights of {name}")
         read = read_file(options.weights)
     except WeightsError as error:
-        raise ModelFileError(str(error)) from error
+        raise weights_error(error) from error
     whole = any(key.startswith(("roi_heads.", "head.classification_head.")) for key in read)
     return read if whole else None
 

@@ -12,6 +12,7 @@ from torchvision.models import WeightsEnum
 from ...backbones.weights import Weights, WeightsError, download, read_file
 from ...core.errors import ModelFileError, UsageError
 from ...core.types import Preprocessing
+from ..build import weights_error
 from .options import HeadName, SegmentationOptions
 
 # By head and backbone: torchvision's name.
@@ -77,7 +78,7 @@ def segmenter_weights(options: SegmentationOptions) -> Weights | None:
             return download(torchvision.models.get_model_weights(name)[_ENTRY], f"COCO weights of {name}")
         read = read_file(options.weights)
     except WeightsError as error:
-        raise ModelFileError(str(error)) from error
+        raise weights_error(error) from error
     whole = any(key.startswith("backbone.") for key in read) and any(key.startswith("classifier.") for key in read)
     return read if whole else None
 

@@ -178,6 +178,22 @@ def test_without_a_network_the_sentence_says_what_to_fetch_and_where_to_put_it(o
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("recipe", "weights", "what"),
+    [
+        ("classification/resnet18_folder", "imagenet", "ImageNet weights of resnet18"),
+        ("detection/fasterrcnn_resnet50_coco", "coco", "COCO weights of fasterrcnn_resnet50_fpn"),
+        ("segmentation/fcn_resnet50_voc", "coco", "COCO weights of fcn_resnet50"),
+    ],
+)
+@pytest.mark.usefixtures("offline")
+def test_a_training_that_begins_with_published_weights_says_the_same(recipe, weights, what, tmp_path, capsys):
+    own = ["--data.format", "shapes", "--data.root", "null", "--data.images", "20", "--data.num_workers", "0"]
+    assert main(["train", recipe, "--model.weights", weights, *own, "--out", str(tmp_path / "run")]) == 4
+    sentence = capsys.readouterr().err.splitlines()[-1]
+    assert f"The {what} could not be downloaded from https://download.pytorch.org/models/" in sentence
+
+
 def test_weights_in_torchs_cache_are_used(offline, resnet18, blobs, tmp_path, capsys):
     offline.mkdir(parents=True)
     (offline / "resnet18-f37072fd.pth").symlink_to(resnet18)

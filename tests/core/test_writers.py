@@ -195,6 +195,14 @@ def test_names_of_classes_become_safe_folders(writing, tmp_path):
     assert folders == sorted(["_up", "a_b", "a_b_2", "CON", "_", "Cat", "cat_6", "n_l"])
 
 
+def test_a_name_that_is_no_text_is_written_as_far_as_it_is(write, tmp_path):
+    path = "caf\udce9.png"  # of bytes that are not UTF-8
+    out = write(tmp_path, {"a.png": Prediction(**{**found(path), "names": ["half \ud83d", "\U0001f600"]})})
+    first, second = (out / "predictions.csv").read_bytes().splitlines()[1:]
+    assert first.startswith(b"caf\xe9.png,80,100,half \xef\xbf\xbd,0.875")
+    assert second.startswith("caf\udce9.png,80,100,\U0001f600,0.25".encode(errors="surrogateescape"))
+
+
 def test_a_file_gone_since_keeps_its_results_and_has_no_crops(write, tmp_path):
     out = write(tmp_path, {"a.png": found("/nowhere/a.png"), "b.png": found(image(tmp_path, "b.png"))}, "crops", "coco")
     assert len(json.loads((out / "coco_results.json").read_text())) == 4
