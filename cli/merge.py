@@ -20,4 +20,4 @@ def run(arguments: list[str]) -> int:
 
     summary = merge(given.out, overwrite=given.overwrite)
     print(f"Done: {summary['predicted']} predicted, {summary['failed']} unreadable; results in {given.out}")
-    return verdict(given, summary)
+    return verdict(summary, given.out, given.max_bad)

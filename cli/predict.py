@@ -33,9 +33,6 @@ def run(arguments: list[str]) -> int:
     given.models, given.paths = _models_and_paths(given.checkpoint, given.paths)
     if given.ray is not None:
         return _on_ray(given, arguments)
-    given.leave_out = given.out
-    if given.shard:
-        given.out = given.out / "shard-{}-of-{}".format(*given.shard)
     return predict(given)
 
 
@@ -65,7 +62,8 @@ def _on_ray(given: Any, arguments: list[str]) -> int:
     rest = [argument for argument in rest if not argument.startswith("--ray=")]
     if len(given.models) > 1:
         raise UsageError("--ray is for one model at a time: give each a command of its own.")
-    return verdict(given, predict_on_ray(rest, given.ray, given.out, gpus=given.device in ("cuda", "gpu")))
+    summary = predict_on_ray(rest, given.ray, given.out, gpus=given.device in ("cuda", "gpu"))
+    return verdict(summary, given.out, given.max_bad)
 
 
 def _add_arguments(parser: CommandParser) -> None:

@@ -67,18 +67,19 @@ def predict(given: Any) -> int:
             if run.summary is not None:
                 _say(f"Done already: this very command has left {model.out}; --overwrite does it again.")
         left = [(model, run) for model, run in zip(models, runs, strict=True) if run.summary is None]
-        done = _run(given, left, device) if left else []
-        summaries = [run.summary for run in runs if run.summary is not None] + done
-    return verdict(given, max(summaries, key=lambda summary: summary["failed"]))
+        done = iter(_run(given, left, device) if left else [])
+        summaries = [run.summary or next(done) for run in runs]
+    worst = max(range(len(summaries)), key=lambda number: summaries[number]["failed"])
+    return verdict(summaries[worst], runs[worst].path, given.max_bad)
 
 
-def verdict(given: Any, summary: dict[str, Any]) -> int:
+def verdict(summary: dict[str, Any], out: Path, max_bad: int) -> int:
     """0; raises DataError where more files could not be read than are allowed."""
-    if summary["failed"] > given.max_bad:
+    if summary["failed"] > max_bad:
         files = summary["inputs"]["images"] + summary["inputs"]["videos"]
         raise DataError(
-            f"{summary['failed']} of {files} files could not be read; failures.jsonl in {given.out} names them with "
-            "the reason. All others are written."
+            f"{summary['failed']} of {files} files could not be read; failures.jsonl in {out} names them with the "
+            "reason. All others are written."
         )
     return 0
 
@@ -89,17 +90,20 @@ def _load(given: Any) -> list[_Model]:
     tasks = [load(name, weights=given.weights) for name in given.models]
     _check_options(given, tasks)
     models: list[_Model] = []
+    taken: list[Path] = []
     for name, task in zip(given.models, tasks, strict=True):
         task.prediction_options = _task_options(given, task)
-        out = given.out if len(tasks) == 1 else _free(given.out / _short(name), [model.out for model in models])
-        models.append(_Model(name, task, _formats(given, task), out))
+        out = given.out if len(tasks) == 1 else _free(given.out / _short(name), taken)
+        taken.append(out)
+        shard = "shard-{}-of-{}".format(*given.shard) if given.shard else ""
+        models.append(_Model(name, task, _formats(given, task), out / shard))
     return models
 
 
 def _short(name: str) -> str:
     """A name for a folder: of a run its own, of a file its stem, of a ready-made model the last part."""
-    path = Path(name)
-    return path.parent.name if path.name in ("best.ckpt", "last.ckpt") else path.name.removesuffix(".ckpt")
+    path = Path(os.path.abspath(name))
+    return path.parent.name if path.name in ("best.ckpt", "last.ckpt") else path.name.removesuffix(".ckpt") or "root"
 
 
 def _free(folder: Path, taken: Sequence[Path]) -> Path:
@@ -123,7 +127,8 @@ def _run(given: Any, left: Sequence[tuple[_Model, "RunFolder"]], device: "torch.
     done = min(writer.done for writer in writers)
     rest = f", {done} are done already" if done else ""
     with Stop() as stop:
-        _say(f"{_counted(inputs[0])} to predict{rest}; results in {given.out}")
+        place = left[0][0].out if len(left) == 1 else given.out
+        _say(f"{_counted(inputs[0])} to predict{rest}; results in {place}")
         try:
             predict_together(tasks, writers, running, stop.check)
         except Interrupted as error:
@@ -151,13 +156,14 @@ def _ready(given: Any, tasks: Sequence["Task"], running: "Running") -> list["Sha
 
 def _inputs(given: Any, runs: Sequence["RunFolder"]) -> list["InputList"]:
     """Of each run the list of its inputs, which is listed once."""
-    from ..core.input_list import InputList, list_inputs, take_shard
+    from ..core.input_list import InputList, find_doubled, list_inputs, take_shard
 
     begun = next((run for run in runs if run.state is not None), None)
     if begun is not None and begun.state is not None:
         listed = InputList.from_plain(begun.state["inputs"], begun.inputs)
     else:
-        listed = list_inputs(given.paths, runs[0].inputs, leave_out=given.leave_out)
+        listed = list_inputs(given.paths, runs[0].inputs, leave_out=given.out)
+        listed = find_doubled(listed) if {"yolo", "crops"}.intersection(_format_names(given)) else listed
         listed = take_shard(listed, *given.shard) if given.shard else listed
     for run in runs:
         if run.state is None and run.inputs != listed.file:

@@ -10,6 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from functools import lru_cache
+from threading import Lock
 from typing import Protocol
 
 from .errors import DataError
@@ -95,18 +96,18 @@ class _Tar:
     def __init__(self, path: str) -> None:
         self._file = tarfile.open(path)  # noqa: SIM115  # kept open, as long as the cache holds it
         self._places: dict[str, tuple[int, int]] | None = None  # where each file begins, and its size
+        self._lock = Lock()  # of the one place in the file; a forked process opens it anew
 
     def names(self) -> Iterator[str]:
-        return iter(self._found())
+        with self._lock:
+            return iter(self._found())
 
     def read(self, name: str, most: int) -> bytes:
-        offset, size = self._found()[name]
-        if size > most:
-            raise MemberError(f"has {size:,} bytes; the decoder takes {most:,} at most")
-        stream = self._file.fileobj
-        assert stream is not None
-        stream.seek(offset)
-        data = stream.read(size)
+        with self._lock:
+            offset, size = self._found()[name]
+            if size > most:
+                raise MemberError(f"has {size:,} bytes; the decoder takes {most:,} at most")
+            data = self._bytes(offset, size)
         if len(data) < size:
             raise MemberError("is cut off with its archive; copy that again")
         return data
@@ -118,8 +119,17 @@ class _Tar:
                 self._file.members.clear()  # type: ignore[attr-defined]  # a kilobyte each
                 if entry.isreg() and not entry.issparse():
                     places[entry.name] = entry.offset_data, entry.size
+            # Python takes a header that it can't read for the end.
+            if any(self._bytes(self._file.offset, tarfile.BLOCKSIZE)):
+                raise tarfile.ReadError(f"damaged at byte {self._file.offset}")
             self._places = places
         return self._places
+
+    def _bytes(self, offset: int, size: int) -> bytes:
+        stream = self._file.fileobj
+        assert stream is not None
+        stream.seek(offset)
+        return stream.read(size)
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork

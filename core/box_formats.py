@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .formats import Format, Formats, Item, text_bytes, without_image
-from .images import write_image
+from .formats import LONGEST, Format, Formats, Item, text_bytes, without_image
+from .images import ImageError, write_image
 from .input_list import InputList
 from .run_folder import RunFolder, write_file
 from .types import Prediction
@@ -35,7 +35,7 @@ class Yolo(Format):
             for label, score, (x1, y1, x2, y2) in _rows(item.prediction)
         ]
         # a.txt for a.jpg, but a.png.txt for a.png beside it.
-        write_file(self.run.place("yolo", (item.stem, item.whole), ".txt"), "".join(lines).encode("ascii"))
+        write_file(self.run.place("yolo", self.stems(item), ".txt"), "".join(lines).encode("ascii"))
 
 
 class Crops(Format):
@@ -54,7 +54,7 @@ class Crops(Format):
         crops = []
         for number, (label, _, box) in enumerate(_rows(item.prediction)):
             folder = f"crops/{self._folders[label]}"
-            crops.append((self.run.place(folder, (item.stem, item.whole), f"_{number}.jpg", later=True), box))
+            crops.append((self.run.place(folder, self.stems(item), f"_{number}.jpg", later=True), box))
         if crops:
             self.run.later(_write_crops, item, crops, self._margin)
 
@@ -62,7 +62,12 @@ class Crops(Format):
 def _write_crops(item: Item, crops: Sequence[tuple[Path, Sequence[float]]], margin: float) -> None:
     with without_image():
         for path, box in crops:
-            write_image(path, _cut(item.image, box, margin))
+            crop = _cut(item.image, box, margin)
+            if max(crop.shape) > LONGEST:
+                raise ImageError(
+                    item.prediction["path"], "TOO_LARGE", f"has a box longer than the {LONGEST:,} pixels of a JPEG"
+                )
+            write_image(path, crop)
 
 
 def _rows(prediction: Prediction) -> Iterator[tuple[int, float, list[float]]]:

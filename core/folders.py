@@ -48,12 +48,14 @@ def require_empty(folder: Path) -> None:
 
 
 def short_name(name: str) -> str:
-    """`name`, a path, with a last part that a file system takes: of more than 255 bytes, its beginning and a hash."""
-    folder, file = os.path.split(name)
-    data = os.fsencode(file)
+    """`name`, a path, with parts that a file system takes: of more than 255 bytes, their beginning and a hash."""
+    return name if len(name) < 64 else "/".join(_short_part(part) for part in name.split("/"))
+
+
+def _short_part(part: str) -> str:
+    data = os.fsencode(part)
     if len(data) <= 255:
-        return name
-    ending = os.path.splitext(file)[1]
-    return os.path.join(
-        folder, os.fsdecode(data[:200]) + f"~{hashlib.blake2b(data, digest_size=8).hexdigest()}{ending}"
-    )
+        return part
+    ending = os.path.splitext(part)[1]
+    ending = ending if len(os.fsencode(ending)) <= 32 else ""
+    return os.fsdecode(data[:200]) + f"~{hashlib.blake2b(data, digest_size=8).hexdigest()}{ending}"

@@ -18,6 +18,8 @@ from .run_folder import RunFolder
 from .types import Prediction
 from .videos import read_frame
 
+LONGEST = 65_000  # pixels a side of a picture, with room for a legend: a JPEG holds 65,500
+
 
 @dataclass(frozen=True)
 class Formats:
@@ -77,7 +79,7 @@ def without_image() -> Iterator[None]:
     try:
         yield
     except ImageError as error:
-        if error.code == "TOO_LARGE":  # it was predicted in tiles; any other is gone since
+        if error.code != "MISSING":  # gone since; others may be too large for all but tiles
             sentence = f"'{error.path}' is predicted, but neither drawn nor cut into crops: it {error.reason}."
             warnings.warn(sentence, DataWarning, stacklevel=3)
 
@@ -93,6 +95,7 @@ class Format:
     def __init__(self, run: RunFolder, wanted: Formats, inputs: InputList) -> None:
         self.run = run
         self.class_names = list(wanted.class_names)
+        self._doubled = frozenset(inputs.doubled)
 
     @classmethod
     def subject(cls) -> str:
@@ -102,6 +105,10 @@ class Format:
     @classmethod
     def check(cls) -> None:
         """Raise UsageError where something is missing that it needs."""
+
+    def stems(self, item: Item) -> tuple[str, ...]:
+        """What a file about an image may be called: a for a.jpg, but a.png for a.png behind it."""
+        return (item.whole,) if item.name in self._doubled else (item.stem, item.whole)
 
     def write(self, item: Item) -> None:
         """Add what was found in one image or frame; raises MachineError where that cannot be written."""

@@ -2,6 +2,7 @@
 again finds the same ones, whatever has happened to their folder since. Imports no torch.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -34,6 +35,10 @@ class InputList:
         videos: how many, behind the images.
         left_out: hidden files and litter that the search passed over.
         numbered: all names are such as COCO's (000000123.jpg, COCO_val2014_000000123.jpg), and no number comes twice.
+        frames: there are videos, here or in another part of the list.
+        whole: a digest of the list that this is a part of; "" for a list that is whole.
+        doubled: names whose stem an earlier one of the list has, as a.png's behind a.jpg; () unless `find_doubled` has
+            looked.
     """
 
     file: Path
@@ -42,6 +47,9 @@ class InputList:
     videos: int = 0
     left_out: int = 0
     numbered: bool = False
+    frames: bool = False
+    whole: str = ""
+    doubled: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """How many inputs there are."""
@@ -64,7 +72,7 @@ class InputList:
     @classmethod
     def from_plain(cls, values: dict[str, Any], file: Path) -> Self:
         """What `as_plain` gave, of a list that lies in `file`."""
-        return cls(file=file, **values)
+        return cls(file=file, **{**values, "doubled": tuple(values["doubled"])})
 
 
 def list_inputs(arguments: Sequence[str], file: Path, leave_out: str | Path | None = None) -> InputList:
@@ -95,9 +103,23 @@ def take_shard(listed: InputList, index: int, count: int) -> InputList:
     """Leave in a list the part `index`, from 1, of `count` parts that follow one another and are alike in length."""
     begin, end = (number * len(listed) // count for number in (index - 1, index))
     draft = listed.file.with_suffix(".draft")
+    with listed.file.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     part = write_list(draft, (given for given, _ in islice(listed.read(), begin, end)), listed.root)
     draft.replace(listed.file)
-    return replace(part, file=listed.file, left_out=listed.left_out, numbered=listed.numbered)
+    return replace(listed, images=part.images, videos=part.videos, whole=digest)
+
+
+def find_doubled(listed: InputList) -> InputList:
+    """The list, which knows the names that can't be told from an earlier one once their suffix is gone."""
+    stems = array("q", (hash(os.path.splitext(given.name)[0]) for given, _ in listed.read()))
+    twice, seen, doubled = set(_twice(stems).tolist()), set(), []
+    for (given, _), key in zip(listed.read() if twice else (), stems, strict=False):
+        if key in twice:
+            stem = os.path.splitext(given.name)[0]
+            doubled += [given.name] if stem in seen else []
+            seen.add(stem)
+    return replace(listed, doubled=tuple(doubled))
 
 
 def write_list(file: Path, inputs: Iterable[Input], root: str = "") -> InputList:
@@ -116,7 +138,8 @@ def write_list(file: Path, inputs: Iterable[Input], root: str = "") -> InputList
                 numbers.append(number)
             else:
                 numbers = None
-    return InputList(file, root, images, videos, numbered=numbers is not None and not len(_twice(numbers)))
+    numbered = numbers is not None and not len(_twice(numbers))
+    return InputList(file, root, images, videos, numbered=numbered, frames=videos > 0)
 
 
 def number_in_name(name: str) -> int | None:
@@ -208,7 +231,10 @@ def _below(path: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _real_folder(folder: str) -> str:
-    return os.path.realpath(folder)
+    try:
+        return os.path.realpath(folder)
+    except ValueError:  # a NUL: there is no such file, which its reader will say
+        return folder
 
 
 def _twice(keys: array) -> np.ndarray:

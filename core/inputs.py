@@ -6,14 +6,16 @@ Imports no torch. Names that are not UTF-8 survive, by Python's surrogate escape
 import heapq
 import os
 import sys
+import warnings
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from glob import glob, has_magic
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from . import archives, remote
-from .errors import UsageError
+from .errors import DataWarning, UsageError
 
 # What a search of a folder takes for an image; the reader itself, `core/images.py`, goes by content.
 IMAGE_SUFFIXES = frozenset((
@@ -88,7 +90,7 @@ class Search:
             yield from self._list_file(argument[1:])
         elif os.path.isdir(argument):
             yield from self.walk(argument)
-        elif archives.is_archive(argument):
+        elif archives.is_archive(argument) and (os.path.lexists(argument) or not has_magic(argument)):
             yield from self._wanted(archives.members(argument), argument)
         elif os.path.lexists(argument):
             yield argument
@@ -103,8 +105,14 @@ class Search:
 
     def _walk(self, folder: str, above: tuple[str, ...]) -> Iterator[str]:
         folders: list[str] = []
-        for name in sorted_in_parts(self._names(folder, folders)):
-            yield os.path.join(folder, name)
+        try:
+            for name in sorted_in_parts(self._names(folder, folders)):
+                yield os.path.join(folder, name)
+        except OSError as error:
+            sentence = f"{folder}: the folder cannot be searched ({error.strerror}); let it be read, or leave it out."
+            if len(above) == 1:
+                raise UsageError(sentence) from error
+            warnings.warn(sentence, DataWarning, stacklevel=2)
         for name in sorted(folders):
             path = os.path.join(folder, name)
             real = os.path.realpath(path)
@@ -117,7 +125,7 @@ class Search:
             for entry in entries:
                 if entry.name.startswith(".") or entry.name in LITTER:
                     self.left_out += 1
-                elif entry.is_dir():
+                elif _is_folder(entry):
                     folders.append(entry.name)
                 elif entry.name.lower().endswith(self._endings):
                     yield entry.name
@@ -137,10 +145,20 @@ class Search:
         if not matches:
             raise UsageError(f"{pattern}: no file matches this pattern (looked from {Path.cwd()}).")
         for path in matches:
-            if not os.path.isdir(path):
+            if self._is_closed(os.path.dirname(path)) or self._is_closed(path):
+                continue
+            if archives.is_archive(path) and os.path.isfile(path):
+                yield from self._wanted(archives.members(path), path)
+            elif not os.path.isdir(path):
                 yield path
             elif "**" not in pattern:  # which has matched what is inside already
                 yield from self.walk(path)
+
+    def _is_closed(self, folder: str) -> bool:
+        if self._closed is None:
+            return False
+        real = _real(folder)
+        return real == self._closed or real.startswith(f"{self._closed}/")
 
     def _list_file(self, path: str) -> Iterator[str]:
         try:
@@ -156,6 +174,18 @@ class Search:
                 yield from self.walk(path)
             elif path:
                 yield path
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+@lru_cache(maxsize=1024)
+def _real(folder: str) -> str:
+    return os.path.realpath(folder)
 
 
 def sorted_in_parts(names: Iterable[str], run: int = _RUN) -> Iterator[str]:

@@ -78,6 +78,12 @@ def _common_identity(shards: Sequence[Path], summaries: Sequence[dict[str, Any]]
     for shard, identity in zip(shards, identities, strict=True):
         if keys := [key for key in identity if identity[key] != identities[0].get(key)]:
             raise UsageError(f"{shard}: it was predicted with another {keys[0]} than {shards[0]}; do it again.")
+    for shard, each in zip(shards, summaries, strict=True):
+        if each["inputs"]["whole"] != summaries[0]["inputs"]["whole"]:
+            raise UsageError(
+                f"{shard}: there were other files when it began than when {shards[0]} did, so some would be missing or "
+                "come twice; predict the shards again, of a list of files (@list.txt) that stays as it is."
+            )
     return {**identities[0], "shards": len(shards)}
 
 
@@ -103,6 +109,8 @@ def _join_lists(run: RunFolder, name: str, parts: Sequence[Path], summaries: Seq
             if not summary["inputs"]["numbered"]:
                 entry[key] += before
             target.write((b"\n" if target.empty else b",\n") + json.dumps(entry).encode("ascii"))
+            if target.waiting > _BLOCK:
+                target.flush()
         target.flush()
         before += summary["predicted"]
 
@@ -144,7 +152,7 @@ def _joined(summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:
     predicted = sum(each["predicted"] for each in summaries)
     return {
         **first,
-        "inputs": {**first["inputs"], **inputs},
+        "inputs": {**{key: value for key, value in first["inputs"].items() if key != "whole"}, **inputs},
         "predicted": predicted,
         "failed": failures.total(),
         "failures": dict(sorted(failures.items())),

@@ -41,7 +41,7 @@ class Parquet(Format):
 
     def __init__(self, run: RunFolder, wanted: Formats, inputs: InputList) -> None:
         super().__init__(run, wanted, inputs)
-        self._frames = inputs.videos > 0
+        self._frames = inputs.frames
 
     @classmethod
     def check(cls) -> None:

@@ -45,6 +45,7 @@ class GrowingFile:
         self._path = path
         self._tail = tail
         self._waiting: list[bytes] = [] if position is not None else [head]
+        self._length = sum(map(len, self._waiting))  # of what waits
         self._head = len(head)
         self.position = position or 0
         with _said(path):
@@ -55,11 +56,17 @@ class GrowingFile:
     @property
     def empty(self) -> bool:
         """Whether nothing was written behind its head."""
-        return self.position + sum(map(len, self._waiting)) <= self._head
+        return self.position + self._length <= self._head
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that were written since the last flush."""
+        return self._length
 
     def write(self, data: bytes) -> None:
         """Add something, to be written with the next flush."""
         self._waiting.append(data)
+        self._length += len(data)
 
     def flush(self) -> None:
         """Hand all to the operating system; raises MachineError where that fails, and the file is as it was before."""
@@ -74,6 +81,7 @@ class GrowingFile:
                 raise
         self.position += len(data)
         self._waiting.clear()
+        self._length = 0
 
     def sync(self) -> None:
         """Flush, and wait until the disk has it."""
@@ -84,6 +92,7 @@ class GrowingFile:
     def cut(self, position: int) -> None:
         """Forget what lies behind `position`, and what waits."""
         self._waiting.clear()
+        self._length = 0
         self.position = position
         with suppress(OSError):
             os.ftruncate(self._file, position)
@@ -147,7 +156,9 @@ class RunFolder:
         the last with a number behind it. Its folder is made. Nobody else gets it, also where it is written `later`.
         """
         numbered = (f"{stems[-1]}~{number}" for number in count(2))
-        below = (os.path.join(folder, short_name(f"{stem}{ending}")) for stem in chain(stems, numbered))
+        below = (
+            self._with_room(os.path.join(folder, short_name(f"{stem}{ending}"))) for stem in chain(stems, numbered)
+        )
         name = next(name for name in below if name not in self._promised and not os.path.lexists(self.path / name))
         if later:
             self._promised.add(name)
@@ -159,6 +170,18 @@ class RunFolder:
         with _said(target):
             target.parent.mkdir(parents=True, exist_ok=True)
         return target
+
+    def _with_room(self, name: str) -> str:
+        """`name`, with another for each of its folders that is a file: pictures/a.jpg.jpg of the image a.jpg."""
+        parts = name.split("/")
+        for number in range(1, len(parts) - 1):
+            while self._is_file("/".join(parts[: number + 1])):
+                parts[number] += "~"
+        return "/".join(parts)
+
+    def _is_file(self, name: str) -> bool:
+        path = self.path / name
+        return name in self._promised or (os.path.lexists(path) and not path.is_dir())
 
     def later(self, write: Callable[..., None], *arguments: Any) -> None:
         """Call `write`, which makes whole files, in a thread; waits for an earlier one where all threads are busy.
@@ -208,6 +231,7 @@ class RunFolder:
         """Leave a whole run: with `summary`, and without what served to take it up again."""
         replace_json(self.path / SUMMARY, {**summary, "run": self._identity})
         self.state = None
+        (self._hidden / _STATE).unlink(missing_ok=True)  # first: without the list it could not be taken up
         shutil.rmtree(self._hidden, ignore_errors=True)
 
     def __enter__(self) -> "RunFolder":
@@ -246,7 +270,7 @@ class RunFolder:
         (self.path / SUMMARY).unlink(missing_ok=True)
         for name in (_STATE, _MADE):
             (self._hidden / name).unlink(missing_ok=True)
-        for path in there:
+        for path in reversed(there):  # predictions.jsonl last: it says that all this is ours
             _remove(path)
 
     def _roll_back(self) -> None:

@@ -22,7 +22,7 @@ import torch
 from .box_formats import Crops, Yolo
 from .coco_results import Coco
 from .errors import UsageError, unknown
-from .formats import Format, Formats, Item, text_bytes, without_image
+from .formats import LONGEST, Format, Formats, Item, text_bytes, without_image
 from .images import ImageError, write_image
 from .input_list import InputList
 from .mask_formats import Masks, PixelFiles, Probabilities
@@ -36,7 +36,6 @@ SCHEMA = 1  # of predictions.jsonl, failures.jsonl and summary.json: raised when
 FORMATS: Mapping[str, type[Format]] = {"coco": Coco, "yolo": Yolo, "crops": Crops, "parquet": Parquet}
 OF_ALL_TASKS = ("parquet",)
 
-_LONGEST = 65_000  # pixels a side of a picture, with room for a legend: a JPEG holds 65,500
 _PIXELS: tuple[type[PixelFiles], ...] = (Masks, Probabilities)
 _COMMIT_INPUTS, _COMMIT_SECONDS = 1024, 10.0  # what a kill costs at most
 # All that a run may leave in its folder.
@@ -95,7 +94,7 @@ class FolderWriter:
         self._began = self._committed = time.monotonic()
         self._since = 0  # inputs done since the last commit
         self._begun = False  # results of an input that is not done are there
-        self._frames = inputs.videos > 0
+        self._frames = inputs.frames
         self._lines, self._table, self._failed = map(run.growing, NAMES[:3])
         self._pictures = _Pictures(run, draw, every) if draw is not None else None
         self._pixels = [kind(run) for kind in _PIXELS]
@@ -167,7 +166,10 @@ class FolderWriter:
         seconds = round(self.seconds, 3)
         whole = {
             "schema": SCHEMA,
-            "inputs": {key: getattr(self.inputs, key) for key in ("images", "videos", "left_out", "numbered")},
+            "inputs": {
+                **{key: getattr(self.inputs, key) for key in ("images", "videos", "left_out", "numbered")},
+                **({"whole": self.inputs.whole} if self.inputs.whole else {}),
+            },
             "predicted": self.written,
             "failed": self.failed,
             "failures": dict(sorted(self.failures.items())),
@@ -229,8 +231,8 @@ class _Pictures:
         self._video.write(drawn)
 
     def _drawn(self, item: Item) -> np.ndarray:
-        if max(item.prediction["size"]) > _LONGEST:
-            raise ImageError(item.prediction["path"], "TOO_LARGE", f"is longer than the {_LONGEST:,} pixels of a JPEG")
+        if max(item.prediction["size"]) > LONGEST:
+            raise ImageError(item.prediction["path"], "TOO_LARGE", f"is longer than the {LONGEST:,} pixels of a JPEG")
         return self._draw(item.image, item.prediction)
 
     def close(self) -> None:

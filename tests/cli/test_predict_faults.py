@@ -25,6 +25,7 @@ from foveal.core.images import write_image
 from foveal.core.task import Task
 from foveal.core.transforms import Transform, resize_steps
 from foveal.core.types import Prediction, Preprocessing
+from foveal.core.videos import VideoFile
 
 _fork = multiprocessing.get_context("fork")
 
@@ -423,3 +424,39 @@ def test_shards_of_other_commands_are_not_merged(task, folder, tmp_path, capsys)
 def test_a_shard_is_one_of_several(task, folder, tmp_path, shard, capsys):
     assert main(line(tmp_path, folder, "--shard", shard)) == 2
     assert f"--shard is {shard}; it must be I/N, as 2/8 for the second of eight parts." in capsys.readouterr().err
+
+
+def test_shards_call_files_as_one_run_does(task, tmp_path):
+    for name in ("a.jpg", "a.png", "b.png"):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        write_image(tmp_path / "in" / name, np.full((40, 50, 3), [len(name) * 8, 0, 0], np.uint8))
+    options = ("--formats", "yolo,crops")
+    assert main(line(tmp_path, tmp_path / "in", *options, out="straight")) == 0
+    for number in (1, 2, 3):
+        assert main(line(tmp_path, tmp_path / "in", *options, "--shard", f"{number}/3")) == 0
+    assert main(["merge", str(tmp_path / "out")]) == 0
+    merged = {name: data for name, data in contents(tmp_path / "out").items() if not name.startswith("shard-")}
+    assert_alike(merged, contents(tmp_path / "straight"))
+    assert {"yolo/a.txt", "yolo/a.png.txt", "crops/half/a.png_0.jpg", "yolo/b.txt"} < set(merged)
+
+
+def test_shards_that_saw_other_files_are_not_merged(task, folder, tmp_path, capsys):
+    assert main(line(tmp_path, folder, "--shard", "1/2")) == 0
+    (folder / "b" / "28.png").unlink()
+    assert main(line(tmp_path, folder, "--shard", "2/2")) == 0
+    assert main(["merge", str(tmp_path / "out")]) == 2
+    assert "shard-2-of-2: there were other files when it began than when " in capsys.readouterr().err
+
+
+def test_shards_with_and_without_videos_have_one_table(task, folder, tmp_path):
+    video = tmp_path / "clip.mp4"
+    with VideoFile(video, 10) as file:
+        for _ in range(3):
+            file.write(np.full((40, 50, 3), [200, 0, 0], np.uint8))
+    (tmp_path / "list.txt").write_text(f"{folder}\n{video}\n")
+    assert main(line(tmp_path, f"@{tmp_path}/list.txt", out="straight")) == 0
+    for number in (1, 2):
+        assert main(line(tmp_path, f"@{tmp_path}/list.txt", "--shard", f"{number}/2")) == 0
+    assert main(["merge", str(tmp_path / "out"), "--max-bad", "1"]) == 0
+    for name in ("predictions.csv", "predictions.jsonl"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "straight" / name).read_bytes()

@@ -113,3 +113,24 @@ def test_an_option_must_mean_something_to_one_of_them(digits_run, contrary, digi
     assert main(line([digits_run, contrary], digit_files, tmp_path / "no", "--formats", "coco")) == 2
     assert "--formats coco is of boxes or masks, and classification finds none" in capsys.readouterr().err
     assert not (tmp_path / "no").exists()
+
+
+def test_a_model_without_a_name_of_its_own_stays_below_out(digits_run, contrary, digit_files, tmp_path, monkeypatch):
+    monkeypatch.chdir(contrary)
+    (contrary / "deep").mkdir()
+    monkeypatch.chdir(contrary / "deep")
+    assert main(line(["..", digits_run], digit_files, tmp_path / "parents")) == 0
+    assert sorted(path.name for path in (tmp_path / "parents").iterdir()) == ["contrary", digits_run.name]
+    monkeypatch.chdir(contrary)
+    assert main(line(["best.ckpt", digits_run], digit_files, tmp_path / "files")) == 0
+    assert sorted(path.name for path in (tmp_path / "files").iterdir()) == ["contrary", digits_run.name]
+
+
+def test_shards_of_several_models_are_merged_for_each(digits_run, contrary, digit_files, tmp_path):
+    models = [digits_run, contrary]
+    assert main(line(models, digit_files, tmp_path / "whole")) == 0
+    for number in (1, 2):
+        assert main(line(models, digit_files, tmp_path / "parts", "--shard", f"{number}/2")) == 0
+    for model in models:
+        assert main(["merge", str(tmp_path / "parts" / model.name)]) == 0
+        same(tmp_path / "parts" / model.name, tmp_path / "whole" / model.name)

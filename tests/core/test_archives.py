@@ -4,6 +4,7 @@ import io
 import os
 import tarfile
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -115,6 +116,33 @@ def test_where_an_archive_lies_says_nothing_of_what_is_in_it(tmp_path):
     (tmp_path / ".cache").mkdir()
     path = make(tmp_path / ".cache" / "x.zip")
     assert [name for _, name in inputs(tmp_path, path)] == ["b.png", "deep/a.png"]
+
+
+@pytest.mark.parametrize("name", ["x.tar", "x.tar.gz", "x.zip"])
+def test_several_threads_read_one_archive(tmp_path, name):
+    path = make(tmp_path / name, {f"{value}.png": png(value) for value in range(200)})
+    with ThreadPoolExecutor(4) as threads:
+        found = threads.map(lambda value: int(read_image(f"{path}/{value}.png").max()), range(200))
+        assert list(found) == list(range(200))
+
+
+def test_a_tar_that_ends_at_a_damaged_header_is_not_a_shorter_one(tmp_path):
+    path = make(tmp_path / "x.tar", {f"{value}.png": png(value) for value in range(5)})
+    data = bytearray(path.read_bytes())
+    data[3 * 1024 + 5] ^= 1  # a name and an image are 1,024 bytes: in the name of the fourth
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"x.tar: the archive cannot be read \(damaged at byte 3072\); copy it again"):
+        inputs(tmp_path, path)
+
+
+def test_a_pattern_finds_archives_and_looks_into_them(tmp_path):
+    for name in ("one.zip", "two.tar"):
+        make(tmp_path / name, {"a.png": png(1)})
+    assert [Path(name).parts[-2:] for _, name in inputs(tmp_path, tmp_path / "*.[tz]*")] == [
+        ("one.zip", "a.png"),
+        ("two.tar", "a.png"),
+    ]
+    assert len(inputs(tmp_path, tmp_path / "*.tar")) == 1
 
 
 @pytest.fixture

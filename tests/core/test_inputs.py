@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from foveal.core.errors import DataError, UsageError
-from foveal.core.input_list import list_inputs
+from foveal.core.errors import DataError, DataWarning, UsageError
+from foveal.core.input_list import find_doubled, list_inputs, take_shard
 from foveal.core.inputs import Input, sorted_in_parts
 
 
@@ -161,3 +161,50 @@ def test_a_folder_without_images_says_what_is_taken(find, tmp_path):
     (tmp_path / "notes.txt").touch()
     with pytest.raises(DataError, match=r"no image in there; foveal takes files that end in \.apng \.avif "):
         find(tmp_path)
+
+
+def test_a_link_to_itself_ends_no_search(names, tree):
+    (tree / "loop").symlink_to("loop")
+    (tree / "loop.jpg").symlink_to("loop.jpg")
+    assert names(tree) == ["a.JPG", "b.png", "loop.jpg", "deep/er/c.jpg"]  # whoever reads it says what is wrong
+
+
+def test_a_folder_that_may_not_be_read_is_left_out_with_a_warning(names, tree, monkeypatch):
+    (tree / "lost+found").mkdir()
+    scandir = os.scandir
+
+    def refused(path):
+        if str(path).endswith("lost+found"):  # as for anyone but root
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.warns(DataWarning, match=r"lost\+found: the folder cannot be searched \(Permission denied\); let it"):
+        assert names(tree) == ["a.JPG", "b.png", "deep/er/c.jpg"]
+    with pytest.raises(UsageError, match="the folder cannot be searched"):
+        names(tree / "lost+found")
+
+
+def test_a_pattern_does_not_reach_into_the_folder_for_results(find, tree):
+    for name in ("out/pictures/a.jpg", "out/b.png"):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).touch()
+    for pattern in ("*", "**/*.*", "**"):
+        found = [
+            Path(given.path).relative_to(tree).as_posix() for given in find(tree / pattern, leave_out=tree / "out")
+        ]
+        assert found and not any(name.startswith("out") for name in found)
+
+
+def test_a_name_that_no_file_can_have_is_an_input(names, tmp_path):
+    (tmp_path / "list.txt").write_bytes(b"x\0y/c.jpg\n")
+    assert names(f"@{tmp_path}/list.txt") == ["x\0y/c.jpg"]
+
+
+def test_names_that_a_suffix_alone_tells_apart_are_found(tree, tmp_path):
+    for name in ("a.png", "b.gif", "deep/b.png", "a.jpg"):
+        (tree / name).touch()
+    listed = find_doubled(list_inputs([str(tree)], tmp_path / "list"))
+    assert [given.name for given, _ in listed.read()][:5] == ["a.JPG", "a.jpg", "a.png", "b.gif", "b.png"]
+    assert listed.doubled == ("a.jpg", "a.png", "b.png")
+    assert take_shard(listed, 2, 2).doubled == listed.doubled

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from foveal.core import run_folder
 from foveal.core.errors import MachineError
 from foveal.core.run_folder import RunFolder
 
@@ -80,3 +81,52 @@ def test_so_many_wait_at_most(tmp_path, gate):
         fifth.join()
         run.commit({})
     assert sorted(begun) == [0, 1, 2, 3, 4]
+
+
+def test_an_image_called_like_another_ones_result_has_a_place(tmp_path):
+    with RunFolder(tmp_path, {}, ()) as run:
+        first = run.place("pictures", ("a.jpg",), ".jpg", later=True)
+        second = run.place("pictures", ("a.jpg.jpg/b.jpg",), ".jpg", later=True)
+        first.touch()
+        second.touch()
+        third = run.place("pictures", ("a.jpg.jpg/c.jpg",), ".jpg")
+        fourth = run.place("pictures", ("a.jpg.jpg~",), "")
+        run.commit({})
+    below = [path.relative_to(tmp_path).as_posix() for path in (first, second, third, fourth)]
+    assert below == [
+        "pictures/a.jpg.jpg",
+        "pictures/a.jpg.jpg~/b.jpg.jpg",
+        "pictures/a.jpg.jpg~/c.jpg.jpg",
+        "pictures/a.jpg.jpg~~2",
+    ]
+
+
+def test_folders_of_any_length_have_a_place(tmp_path):
+    with RunFolder(tmp_path, {}, ()) as run:
+        path = run.place("pictures", (f"{'x' * 300}/{'y' * 300}.jpg",), ".jpg")
+        path.touch()
+        run.commit({})
+    assert [len(part) for part in path.relative_to(tmp_path).parts[1:]] == [200 + 17, 200 + 17 + 4]
+
+
+def test_what_says_that_a_folder_is_ours_goes_last(tmp_path, monkeypatch):
+    names = ("predictions.jsonl", "masks", "pictures")
+    for name in names:
+        (tmp_path / name).touch()
+    gone: list[str] = []
+    monkeypatch.setattr(run_folder, "_remove", lambda path: gone.append(path.name))
+    with RunFolder(tmp_path, {}, names, overwrite=True):
+        pass
+    assert gone == ["pictures", "masks", "predictions.jsonl"]
+
+
+def test_a_run_killed_while_it_cleans_up_is_done(tmp_path, monkeypatch):
+    with RunFolder(tmp_path, {"a": 1}, ("predictions.jsonl",)) as run:
+        run.growing("predictions.jsonl")
+        run.inputs.touch()
+        run.commit({})
+        with monkeypatch.context() as patch:
+            patch.setattr(run_folder.shutil, "rmtree", lambda *_, **__: None)  # as if killed before it
+            run.finish({"predicted": 0})
+    with RunFolder(tmp_path, {"a": 1}, ("predictions.jsonl",)) as again:
+        assert again.state is None and again.summary == {"predicted": 0, "run": {"a": 1}}
