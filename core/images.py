@@ -53,6 +53,7 @@ from .image_headers import (
 MAX_PIXELS = 2**28  # 268 million, 0.8 GB as RGB: above the 200 million of today's largest phone cameras
 MAX_TILED_PIXELS = 2**30  # OpenCV's own limit, 3.2 GB as RGB: of an image that goes through a network in tiles
 _MAX_BYTES = 2**31 - 1  # OpenCV's limit
+_HEAD = 2**17  # bytes: before a JPEG's size may stand 2**16 of EXIF, and then its profile
 
 ImagePath = str | bytes | os.PathLike
 
@@ -148,6 +149,26 @@ def read_size(path: ImagePath) -> tuple[int, int]:
     except Fault as fault:
         raise ImageError(name, fault.code, fault.reason) from None
     return _upright_size(header)
+
+
+def read_head(path: str) -> bytes:
+    """The first bytes of a plain file, in which most formats say their size; of anything else, an address or a file in
+    an archive too, none. Waits for nobody.
+    """
+    try:
+        with open(path, "rb", buffering=0, opener=_open_without_waiting) as file:
+            return file.read(_HEAD) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
+    except (OSError, ValueError):  # a name with a NUL byte
+        return b""
+
+
+def count_pixels(data: bytes) -> int:
+    """How many an image file claims to have, of which `data` is all or the beginning; 0 where that does not say."""
+    try:
+        _, header = read_header(data, max_pixels=MAX_SIDE**2)
+    except Fault:
+        return 0
+    return header.height * header.width
 
 
 def write_image(path: ImagePath, rgb: np.ndarray) -> None:

@@ -12,6 +12,7 @@ import struct
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import Any, Literal, NamedTuple
@@ -26,10 +27,9 @@ _AHEAD = 2  # jobs a process that have been begun before they are asked for
 
 
 class Job(NamedTuple):
-    """Items to work on together; of `heavy` jobs one is worked on at a time, by the same process."""
+    """Items to work on together, by one process."""
 
     items: Sequence[Any]
-    heavy: bool = False
 
 
 class Done(NamedTuple):
@@ -50,16 +50,20 @@ class Lost(NamedTuple):
 
 
 Beat = Callable[[int], None]
-# Works on the items of a job, one after another; tells before each, and now and then within a long one, at which it is.
-Work = Callable[[Sequence[Any], Beat], Iterator[Done]]
+# Returns when no other process holds what it asked this for, until the next item.
+Alone = Callable[[], None]
+# Works on the items of a job, one after another; tells before each, and now and then within a long one, at which it is;
+# asks to be alone before it takes more memory than each of several processes should.
+Work = Callable[[Sequence[Any], Beat, Alone], Iterator[Done]]
 
 
 class Pool:
     """`workers` processes that run `work`; without any, this one does. A context manager.
 
     `timeout`: seconds an item may take between two signs of life; then it is lost, and so is one at which a process
-    dies twice. `check` is called at least twice a second while the pool waits, and before each job; what it raises ends
-    the run. The processes end with this one, however that ends.
+    dies twice. Time in which this process was stopped too, as by Ctrl-Z, does not count. `check` is called at least
+    twice a second while the pool waits, and before each job; what it raises ends the run. The processes end with this
+    one, however that ends.
     """
 
     def __init__(self, work: Work, workers: int, timeout: float, check: Callable[[], None] = lambda: None) -> None:
@@ -67,13 +71,14 @@ class Pool:
         self._timeout = timeout
         self._check = check
         self._workers = [_Worker(work) for _ in range(workers)]
+        self._looked = time.monotonic(), time.thread_time()  # when the clocks were looked at
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Done | Lost | None]:
         """What each job gives, in the order of the jobs, and None behind each job."""
         if not self._workers:
             for job in jobs:
                 self._check()
-                yield from self._work(job.items, lambda position: None)
+                yield from self._work(job.items, lambda position: None, lambda: None)
                 yield None
             return
         source = iter(jobs)
@@ -84,8 +89,8 @@ class Pool:
                 job = next(source, None)
                 if job is None:
                     break
-                turn += not job.heavy
-                waiting.append(_Begun(job.items, self._workers[0 if job.heavy else turn % len(self._workers)]))
+                turn += 1
+                waiting.append(_Begun(job.items, self._workers[turn % len(self._workers)]))
             if not waiting:
                 return
             self._start_jobs(waiting)
@@ -107,6 +112,8 @@ class Pool:
                 yield first.results.popleft()
             if first.ended:
                 return
+            if first.asks:
+                first.worker.let_be_alone()
             self._receive(full=first)
             self._start_jobs(jobs)
 
@@ -118,8 +125,18 @@ class Pool:
         for worker in open_:
             if worker.pipe in ready:
                 worker.receive()
+        stopped = self._time_stopped()
         for worker in self._workers:
-            worker.check_clock(self._timeout)
+            worker.check_clock(self._timeout, stopped)
+
+    def _time_stopped(self) -> float:
+        """Seconds since the last look in which this process neither waited nor computed: it was stopped, and so may the
+        others have been. If it only waited for a disk, it gives them more time than they need.
+        """
+        now, computed = time.monotonic(), time.thread_time()
+        idle = (now - self._looked[0]) - (computed - self._looked[1])
+        self._looked = now, computed
+        return idle if idle > 2 * _LOOK else 0.0
 
     def __enter__(self) -> "Pool":
         return self
@@ -139,6 +156,11 @@ class _Begun:
     ended: bool = False
     finished: int = 0  # of its items, those that need not be worked on again
     suspect: int = -1  # the item at which a process has died once
+    asks: bool = False  # to be alone, for which its process waits until no job is before this one
+
+
+class _Ask(NamedTuple):
+    """What a process sends that wants to be alone."""
 
 
 class _Worker:
@@ -148,11 +170,12 @@ class _Worker:
         self._work = work
         self.job: _Begun | None = None
         self._first = 0  # of the job's items, the one that the process calls 0
+        self._stopped = 0.0, 0.0  # the last sign of life, and the seconds since it that do not count
         self._start()
 
     def begin(self, job: _Begun) -> None:
         """Send it what is not finished of a job."""
-        self.job, self._first = job, job.finished
+        self.job, self._first, job.asks = job, job.finished, False
         self._clock[0] = -1
         try:
             _send(self.pipe, job.items[job.finished :])
@@ -164,8 +187,15 @@ class _Worker:
         """Whether there is room for another part of its job."""
         return self.job is full or (self.job is not None and not self.job.results)
 
+    def let_be_alone(self) -> None:
+        """Let it go on that has asked for it."""
+        assert self.job is not None
+        self.job.asks = False
+        with suppress(OSError):  # it died, as it will be found
+            _send(self.pipe, None)
+
     def receive(self) -> None:
-        """Take one part, the end of the job, the exception of the work, or the news that the process is dead."""
+        """Take one part, the end of the job, a wish, the work's exception, or the news that the process is dead."""
         assert self.job is not None
         try:
             value = _receive(self.pipe)
@@ -177,14 +207,17 @@ class _Worker:
             self.job.ended, self.job = True, None
         elif isinstance(value, BaseException):
             raise value
+        elif isinstance(value, _Ask):
+            self.job.asks = True
         else:
             self.job.finished = self._first + value.items
             self.job.results.append(value)
 
-    def check_clock(self, timeout: float) -> None:
-        """Kill a process that has been at one item for too long."""
+    def check_clock(self, timeout: float, stopped: float) -> None:
+        """Kill a process that has been at one item for too long, not counting the seconds that were `stopped`."""
         position, since = self._clock
-        if self.job is None or position < 0 or time.monotonic() - since <= timeout:
+        self._stopped = since, stopped + (self._stopped[1] if since == self._stopped[0] else 0.0)
+        if self.job is None or position < 0 or time.monotonic() - since - self._stopped[1] <= timeout:
             return
         self._process.kill()
         self._lose(self._first + int(position), "timeout", f"{timeout:g} s")
@@ -257,13 +290,22 @@ def _serve(work: Work, pipe: Connection, clock: Any) -> None:
         clock[1] = time.monotonic()
         clock[0] = position
 
+    def alone() -> None:
+        position, clock[0] = int(clock[0]), -1  # how long it waits is not its own doing
+        try:
+            _send(pipe, _Ask())
+            _receive(pipe)
+        except (EOFError, OSError):
+            os._exit(0)  # the work would take it for a fault of its item, and go on
+        beat(position)
+
     while True:
         try:
             items = _receive(pipe)
         except (EOFError, OSError):
             return
         try:
-            for done in work(items, beat):
+            for done in work(items, beat, alone):
                 clock[0] = -1
                 _send(pipe, done)
             clock[0] = -1

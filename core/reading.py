@@ -1,11 +1,13 @@
 """From files to batches, in the processes of a prediction run.
 
-A job is a list of inputs: a batch of images; where the task has a tiling, a few images, or a large one alone; or one
-video. What it gives depends on its files alone, so a run that is taken up again makes the same batches.
+A job is a list of inputs: a batch of images; where the task has a tiling, a few images, or one alone whose head says
+that it is large; or one video. What it gives depends on its files alone, so a run that is taken up again makes the same
+batches.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import cv2
@@ -13,9 +15,20 @@ import numpy as np
 import torch
 
 from .data import collate, to_tensor
-from .images import MAX_PIXELS, MAX_TILED_PIXELS, ImageError, read_image, read_reduced, read_size
+from .images import (
+    MAX_PIXELS,
+    MAX_TILED_PIXELS,
+    ImageError,
+    count_pixels,
+    decode_image,
+    read_bytes,
+    read_head,
+    read_image,
+    read_reduced,
+    read_size,
+)
 from .inputs import Input, is_video
-from .pool import Beat, Done, Job
+from .pool import Alone, Beat, Done, Job
 from .tiles import Tile, Tiling
 from .transforms import Transform, decoder_factor
 from .types import Preprocessing
@@ -71,28 +84,31 @@ class Reading:
     tiles_help: bool = False
 
     def jobs(self, inputs: Iterable[tuple[Input, int]]) -> Iterator[tuple[Job, int]]:
-        """Inputs in groups that are read together, each with the offset that its last one came with."""
+        """Inputs in groups that are read together, each with the offset that its last one came with.
+
+        Here, where a read that hangs would hang the run, no more than the heads of plain files are read.
+        """
         group: list[Input] = []
         last = 0
         for given, offset in inputs:
-            heavy = self.tiling is not None and _is_large(given.path)
-            alone = heavy or is_video(given.path)
+            large = self.tiling is not None and count_pixels(read_head(given.path)) > _LARGE
+            alone = large or is_video(given.path)
             if group and (alone or len(group) == self.batch_size):
                 yield Job(group), last
                 group = []
             if alone:
-                yield Job([given], heavy), offset
+                yield Job([given]), offset
             else:
                 group.append(given)
                 last = offset
         if group:
             yield Job(group), last
 
-    def __call__(self, job: Sequence[Input], beat: Beat) -> Iterator[Done]:
+    def __call__(self, job: Sequence[Input], beat: Beat, alone: Alone) -> Iterator[Done]:
         """The batches of a job, as `Read`."""
         together: list[dict[str, Any]] = []
         failures: list[ImageError] = []
-        for finished, sample in self._samples(job, beat):
+        for finished, sample in self._samples(job, beat, alone):
             if isinstance(sample, ImageError):
                 failures.append(sample)
             else:
@@ -103,15 +119,17 @@ class Reading:
         if together or failures:
             yield Done(_read(together, failures), len(job))
 
-    def _samples(self, job: Sequence[Input], beat: Beat) -> Iterator[tuple[int, dict[str, Any] | ImageError]]:
+    def _samples(
+        self, job: Sequence[Input], beat: Beat, alone: Alone
+    ) -> Iterator[tuple[int, dict[str, Any] | ImageError]]:
         """Samples, and errors in place of those that there are none of, each with how many inputs need not be read
         again once it is there: a video of which a frame is there is not begun again, an image of which a tile is, is.
         """
         for number, given in enumerate(job):
             beat(number)
-            read = self._frames if is_video(given.path) else self._parts
+            path = given.path
             try:
-                for sample in read(given.path, lambda number=number: beat(number)):
+                for sample in self._frames(path, partial(beat, number)) if is_video(path) else self._parts(path, alone):
                     part = sample["part"]
                     last = part.number == part.count - 1
                     yield number + (last or part.frame is not None), sample
@@ -119,14 +137,14 @@ class Reading:
                 yield number + 1, error
             except (Exception, SystemExit) as error:  # of a decoder, about this one file
                 reason = f"makes its reader fail ({type(error).__name__}: {error}); convert it to PNG"
-                yield number + 1, ImageError(given.path, "DAMAGED", reason)
+                yield number + 1, ImageError(path, "DAMAGED", reason)
 
-    def _parts(self, path: str, _alive: Callable[[], None]) -> Iterator[dict[str, Any]]:
+    def _parts(self, path: str, alone: Alone) -> Iterator[dict[str, Any]]:
         if self.tiling is None:
             image, size = self._image(path)
             yield self._sample(path, image, _whole(image), size)
             return
-        image = read_image(path, MAX_TILED_PIXELS)
+        image = _read_whole(path, alone)
         for part in _parts(image.shape[:2], self.tiling):
             yield self._sample(path, image, part)
 
@@ -182,12 +200,14 @@ def _of_view(sample: dict[str, Any], view: int) -> dict[str, Any]:
     return {"image": sample["images"][view], **{key: value for key, value in sample.items() if key != "images"}}
 
 
-def _is_large(path: str) -> bool:
-    try:
-        height, width = read_size(path)
-    except ImageError:
-        return False  # whoever opens it will say why
-    return height * width > _LARGE
+def _read_whole(path: str, alone: Alone) -> np.ndarray:
+    """An image for tiles; of large ones there is one at a time, whatever was known of them before."""
+    data = read_bytes(path)
+    if count_pixels(data) > _LARGE:
+        del data  # it may be a gigabyte, and there are as many as processes wait
+        alone()
+        data = read_bytes(path)
+    return decode_image(data, path, MAX_TILED_PIXELS)
 
 
 def _fits_in_tiles(path: str) -> bool:

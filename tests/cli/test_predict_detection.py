@@ -6,7 +6,6 @@ be told by hand; what the network of a real one does to them is tested with the 
 
 import csv
 import json
-import os
 import re
 import struct
 import zlib
@@ -306,24 +305,6 @@ def test_an_image_whose_tile_fails_is_one_failure_and_takes_nothing_from_the_nex
     np.testing.assert_allclose(found, [[(0, 20, 20, 60, 50)], [(0, 240, 20, 280, 50)]], atol=1)
     (failure,) = lines(tmp_path, "failures.jsonl")
     assert failure["path"].endswith("1.png") and failure["code"] == "UNSUPPORTED"
-
-
-@pytest.mark.parametrize(("large", "processes"), [(300 * 420 - 1, 1), (300 * 420, 2)])
-def test_a_large_image_is_held_by_one_process(predict, monkeypatch, tmp_path, large, processes):
-    class Signs(Transform):
-        def __call__(self, sample, seed):
-            (tmp_path / "seen" / str(os.getpid())).touch()
-            return super().__call__(sample, seed)
-
-    monkeypatch.setattr(Colours, "transform", lambda self, _: Signs(resize_steps(self.preprocessing)))
-    monkeypatch.setattr(reading, "_LARGE", large)
-    (tmp_path / "in").mkdir()
-    (tmp_path / "seen").mkdir()
-    for number in range(3):
-        write_image(tmp_path / "in" / f"{number}.png", picture([(0, 20 + number, 20, 60, 80)], (300, 420)))
-    assert predict(tmp_path / "in", "--tile", "150", "--batch-size", "1", "--num-workers", "2") == 0
-    assert [round(line["boxes"][0][0]) for line in lines(tmp_path)] == [20, 21, 22]
-    assert len(list((tmp_path / "seen").iterdir())) == processes
 
 
 def test_images_small_and_large_come_in_their_order(predict, colours, monkeypatch, tmp_path):
