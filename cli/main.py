@@ -9,10 +9,12 @@ import io
 import os
 import signal
 import sys
+import threading
 import traceback
 import warnings
+from contextlib import suppress
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from .. import __version__
 from ..core.errors import DataWarning, FovealError, Interrupted, UsageError, unknown
@@ -39,6 +41,8 @@ _MACHINE_SIGNS = (
     "CUDA out of memory",
 )
 
+_STOPS = ("SIGTERM", "SIGHUP")  # beside Ctrl-C, of which Python itself makes a KeyboardInterrupt
+
 _EXIT_CODES = """exit codes:
   0 done   2 wrong command or recipe   3 bad data   4 disk, memory, permission or device
   5 NaN or infinite loss   6 model file refused   70 a fault of foveal's own   75 interrupted; what was done is saved"""
@@ -56,7 +60,7 @@ def main(arguments: list[str]) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a class name may hold what the terminal cannot show
     arguments = [argument for argument in arguments if argument != "--debug"]
-    before = _stop_on_sigterm()
+    before = _stop_on_signals()
     warnings.showwarning, shown_before = _show_warning, warnings.showwarning
     try:
         return _run(arguments)
@@ -64,20 +68,20 @@ def main(arguments: list[str]) -> int:
         if debug:
             traceback.print_exc()
         code, message = _explain(error)
-        print(f"foveal: {message}", file=sys.stderr)
+        _tell(message)
         return code
     except (KeyboardInterrupt, SystemExit) as error:
         # Lightning makes a SystemExit of a KeyboardInterrupt; argparse has one after --help, rich for a closed pipe.
         cause = error if isinstance(error, KeyboardInterrupt) else error.__context__
         if not isinstance(cause, KeyboardInterrupt):
             return 0
-        sender = "SIGTERM" if "SIGTERM" in cause.args else "Ctrl-C"
-        print(f"foveal: Stopped by {sender}; what was written until then stays.", file=sys.stderr)
+        sender = next((name for name in _STOPS if name in cause.args), "Ctrl-C")
+        _tell(f"Stopped by {sender}; what was written until then stays.")
         return Interrupted.exit_code
     finally:
         warnings.showwarning = shown_before
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _run(arguments: list[str]) -> int:
@@ -123,7 +127,7 @@ def _explain(error: Exception) -> tuple[int, str]:
         return error.exit_code, str(error)
     name = type(error).__name__
     if isinstance(error, BrokenPipeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains when it flushes
+        _let_go(sys.stdout)
         return 0, "the reader of the output went away."
     if isinstance(error, MemoryError) or name == "OutOfMemoryError":  # the latter torch's, of a GPU
         again = "halve --data.batch_size and double --trainer.accumulate_grad_batches, or halve --batch-size"
@@ -143,18 +147,39 @@ def _explain(error: Exception) -> tuple[int, str]:
 def _show_warning(message: Warning | str, category: type[Warning], *place: Any, **rest: Any) -> None:
     # What was left out of a data set is a sentence for its owner; where our code noticed it is not.
     if issubclass(category, DataWarning):
-        print(f"foveal: {message}", file=sys.stderr)
+        _tell(str(message))
     else:
         sys.stderr.write(warnings.formatwarning(message, category, *place[:2]))
 
 
-def _stop_on_sigterm() -> Any:
-    def stop(_number: int, _frame: Any) -> NoReturn:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch would report the end of its workers in our place
-        # No Exception: libraries catch those, and go on with whatever was half made.
-        raise KeyboardInterrupt("SIGTERM")
-
+def _tell(message: str) -> None:
+    """A sentence on standard error, whose reader may be gone: the exit code stays what it is."""
     try:
-        return signal.signal(signal.SIGTERM, stop)
-    except ValueError:  # not the main thread: a test, or a program that calls main()
-        return None
+        print(f"foveal: {message}", file=sys.stderr, flush=True)
+    except OSError:
+        _let_go(sys.stderr)
+
+
+def _let_go(stream: TextIO) -> None:
+    """What is left for a reader that went away goes nowhere: the interpreter would complain of it when it ends."""
+    with suppress(OSError):  # no file: a test's, or another program's
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _stop_on_signals() -> dict[int, Any]:
+    """Have those that end a process raise KeyboardInterrupt with their name; returns what handled them before.
+
+    One that is ignored stays so: whoever starts a job with nohup wants it to outlive the terminal.
+    """
+
+    def stop(number: int, _frame: Any) -> NoReturn:
+        if hasattr(signal, "SIGCHLD"):
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch would report the end of its workers in our place
+        # No Exception: libraries catch those, and go on with whatever was half made.
+        raise KeyboardInterrupt(signal.Signals(number).name)
+
+    if threading.current_thread() is not threading.main_thread():  # Python allows no other to handle signals
+        return {}
+    numbers = [getattr(signal, name) for name in _STOPS if hasattr(signal, name)]  # Windows has no SIGHUP
+    heard = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    return {number: signal.signal(number, stop) for number in heard}
