@@ -77,7 +77,7 @@ class VideoFile:
     """An MP4 file that takes pictures; a context manager, or `close` it.
 
     The first picture says the size, made even as the format wants it; others are resized to it. Raises MachineError
-    where the file cannot be made.
+    where the file cannot be made, or at its end does not hold all pictures: OpenCV does not say that a disk is full.
     """
 
     def __init__(self, path: Path, rate: float) -> None:
@@ -85,6 +85,7 @@ class VideoFile:
         self._rate = rate
         self._size = (0, 0)  # (W, H), as OpenCV wants it
         self._writer: cv2.VideoWriter | None = None
+        self._frames = 0
 
     def write(self, picture: np.ndarray) -> None:
         """Add a frame, uint8 (H, W, 3) RGB."""
@@ -94,12 +95,27 @@ class VideoFile:
         if picture.shape[1::-1] != self._size:
             picture = cv2.resize(picture, self._size, interpolation=cv2.INTER_AREA)
         self._writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        self._frames += 1
 
     def close(self) -> None:
-        """Write what makes it a whole file."""
+        """Write what makes it a whole file, and see that it is one."""
+        if self._writer is not None:
+            self._release()
+            self._check()
+
+    def _release(self) -> None:
         if self._writer is not None:
             self._writer.release()
             self._writer = None
+
+    def _check(self) -> None:
+        try:
+            there = len(frame_times(str(self._path)))
+        except ImageError:
+            there = 0
+        if there != self._frames:
+            held = f"it holds {there} of {self._frames} frames"
+            raise MachineError(f"'{self._path}' cannot be written: {held}; is the disk full?")
 
     def __enter__(self) -> "VideoFile":
         return self
@@ -107,7 +123,10 @@ class VideoFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        if error is None:
+            self.close()
+        else:
+            self._release()
 
     def _open(self, height: int, width: int) -> None:
         self._size = (width + width % 2, height + height % 2)

@@ -25,7 +25,7 @@ from foveal.core.images import write_image
 from foveal.core.task import Task
 from foveal.core.transforms import Transform, resize_steps
 from foveal.core.types import Prediction, Preprocessing
-from foveal.core.videos import VideoFile
+from foveal.core.videos import VideoFile, read_header
 
 _fork = multiprocessing.get_context("fork")
 
@@ -214,6 +214,33 @@ def test_a_disk_that_fails_at_any_write_stops_with_4_and_tears_nothing(task, fol
         assert ended == 4
     assert number > 3
     assert contents(tmp_path / "out") == contents(tmp_path / "straight")
+
+
+def test_a_disk_that_is_full_of_a_drawn_video_stops_with_4(task, tmp_path, monkeypatch):
+    resource = pytest.importorskip("resource")
+    with VideoFile(tmp_path / "clip.mp4", 25) as video:
+        for _ in range(25):
+            video.write(np.zeros((40, 50, 3), np.uint8))
+    noise = np.random.default_rng(0)
+    monkeypatch.setattr(task, "draw", lambda *_: noise.integers(0, 256, (64, 64, 3), np.uint8))
+    arguments = line(tmp_path, tmp_path / "clip.mp4", "--draw", "--num-workers", "0")
+
+    def work() -> None:
+        sys.stdout = sys.stderr = io.StringIO()
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))  # of one file, bytes: less than the video has
+        code = main(arguments)
+        (tmp_path / "said").write_text(sys.stderr.getvalue())
+        os._exit(code)
+
+    process = _fork.Process(target=work)
+    process.start()
+    process.join(60)
+    assert process.exitcode == 4
+    assert "' cannot be written: it holds 0 of 25 frames; is the disk full?" in (tmp_path / "said").read_text()
+    assert main(arguments) == 0  # on a disk with room
+    (made,) = (tmp_path / "out" / "pictures").rglob("*.mp4")
+    assert read_header(str(made)).frames == 25
 
 
 def test_a_decoder_that_crashes_costs_its_file(task, folder, tmp_path, monkeypatch, capsys):

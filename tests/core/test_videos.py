@@ -1,6 +1,8 @@
 """Frames of videos in a row, what a damaged video is, and the videos that are written."""
 
+import multiprocessing
 import os
+import signal
 from pathlib import Path
 
 import cv2
@@ -10,6 +12,8 @@ import pytest
 from foveal.core.errors import MachineError
 from foveal.core.images import ImageError
 from foveal.core.videos import VideoFile, read_frame, read_frames, read_header
+
+_fork = multiprocessing.get_context("fork")
 
 
 def make_video(path: Path, count: int, codec: str = "MJPG", rate: float = 25) -> Path:
@@ -90,3 +94,42 @@ def test_a_video_that_cannot_be_written_is_said(tmp_path):
         VideoFile(tmp_path / "nowhere" / "out.mp4", 25).write(np.zeros((48, 64, 3), np.uint8))
     with pytest.raises(MachineError, match="not UTF-8"):
         VideoFile(tmp_path / os.fsdecode(b"x\xff.mp4"), 25).write(np.zeros((48, 64, 3), np.uint8))
+
+
+def written(path: Path, room: int, pipe) -> None:
+    """Write 25 pictures of noise where a file may have so many bytes; says what came of it."""
+    import resource  # not on Windows
+
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write fails, as on a full disk
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+    draw = np.random.default_rng(0)
+    try:
+        with VideoFile(path, 25) as video:
+            for _ in range(25):
+                video.write(draw.integers(0, 256, (48, 64, 3), np.uint8))
+        pipe.send("whole")
+    except MachineError as error:
+        pipe.send(str(error))
+
+
+def test_a_video_that_does_not_fit_on_the_disk_is_said(tmp_path):
+    def said(name: str, room: int) -> str:
+        here, there = _fork.Pipe()
+        process = _fork.Process(target=written, args=(tmp_path / name, room, there))
+        process.start()
+        process.join()
+        return here.recv()
+
+    assert said("whole.mp4", 10**6) == "whole"
+    size = (tmp_path / "whole.mp4").stat().st_size
+    assert said("just.mp4", size) == "whole"
+    for room in (size - 150, size // 2, 1000):  # without the end of the index, or of the frames
+        path = tmp_path / f"{room}.mp4"
+        assert said(path.name, room) == f"'{path}' cannot be written: it holds 0 of 25 frames; is the disk full?"
+
+
+def test_an_error_while_a_video_is_written_is_not_hidden(tmp_path):
+    with pytest.raises(KeyError), VideoFile(tmp_path / "out.mp4", 25) as video:
+        video.write(np.zeros((48, 64, 3), np.uint8))
+        (tmp_path / "out.mp4").unlink()
+        raise KeyError
