@@ -123,7 +123,7 @@ def _add_task_options(parser: CommandParser) -> None:
     add("--nms", choices=("hard", "soft"), help="soft lowers the scores of such boxes instead (default: hard)")
     add("--class-agnostic", action="store_true", default=None, help="so do boxes of different classes")
     add("--flip", action="store_true", default=None, help="predict each image mirrored too, and join the results")
-    add("--scales", type=_numbers, metavar="LIST", help="predict at these sizes, as 0.75,1,1.25, and join the results")
+    add("--scales", type=_scales, metavar="LIST", help="predict at these sizes, as 0.75,1,1.25, and join the results")
     add("--tile", type=int, metavar="PIXELS", help="predict squares of this side, and join the results")
     add("--overlap", type=float, metavar="SHARE", help="of neighbouring tiles, at least (default: 0.2)")
     add("--crf", type=int, metavar="STEPS", help="of a fully connected CRF, which draws outlines to the image's")
@@ -141,8 +141,14 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(float(name) for name in _names(text))
+def _scales(text: str) -> tuple[float, ...]:
+    try:
+        scales = tuple(float(name) for name in _names(text))
+    except ValueError:
+        scales = ()
+    if not (scales and all(0.1 <= scale <= 10 for scale in scales)):
+        raise UsageError(f"--scales takes one number or more from 0.1 to 10, with commas between, not '{text}'.")
+    return scales
 
 
 # What each number may be.
@@ -154,6 +160,7 @@ _BOUNDS: dict[str, tuple[Callable[[float], bool], str]] = {
     "every": _ONE_OR_MORE,
     "timeout": (lambda value: value > 0, "above 0"),
     "ray": _ONE_OR_MORE,
+    "num_workers": (lambda value: value >= 0, "0 or more"),
     "max_bad": (lambda value: value >= 0, "0 or more"),
     "score": _SHARE,
     "nms_iou": _SHARE,
@@ -169,5 +176,3 @@ def _check_numbers(given: Any) -> None:
         value = getattr(given, name)
         if value is not None and not good(value):
             raise UsageError(f"{option(name)} is {value}; it must be {expected}.")
-    if given.scales is not None and not (given.scales and all(0.1 <= scale <= 10 for scale in given.scales)):
-        raise UsageError("--scales takes one number or more from 0.1 to 10, with commas between.")
