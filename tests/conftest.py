@@ -1,7 +1,10 @@
 """What several test files need: real data where there is some, small folders of images, and one small trained run."""
 
+import faulthandler
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from _pytest.faulthandler import fault_handler_stderr_fd_key
 
 from foveal.cli.main import main
 
@@ -16,6 +20,28 @@ from foveal.cli.main import main
 def pytest_collection_modifyitems(items):
     """The documents first: theirs are the longest tests, and at the end one of two processes would wait for them."""
     items.sort(key=lambda item: item.path.name != "test_docs.py")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """What is marked `apart` runs in a process of its own. torch's compiler and Ray end processes that have lived
+    through thousands of other tests, sometimes at a later test; nobody uses them in such.
+    """
+    if pyfuncitem.get_closest_marker("apart") is None or "FOVEAL_TEST_APART" in os.environ:
+        return None
+    line = [sys.executable, "-m", "pytest", "-p", "no:xdist", "-p", "no:cacheprovider", pyfuncitem.nodeid]
+    environment = {**os.environ, "FOVEAL_TEST_APART": "1"}
+    done = subprocess.run(line, cwd=pyfuncitem.config.rootpath, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return True
+
+
+@pytest.fixture(autouse=True)
+def _crashes_are_told(request):
+    """Lightning, after each training, takes SIGSEGV from pytest's handler, which says where a process died."""
+    if (file := request.config.stash.get(fault_handler_stderr_fd_key, None)) is not None:
+        faulthandler.disable()  # else the second line does nothing
+        faulthandler.enable(file)
 
 
 @pytest.fixture(autouse=True)

@@ -25,7 +25,12 @@ def predict(digits_run, digit_files, tmp_path):
 
 @pytest.mark.parametrize(
     "options",
-    [("--engine", "onnx"), ("--engine", "openvino"), ("--compile",), ("--engine", "openvino", "--precision", "bf16")],
+    [
+        ("--engine", "onnx"),
+        ("--engine", "openvino"),
+        pytest.param(("--compile",), marks=pytest.mark.apart),
+        ("--engine", "openvino", "--precision", "bf16"),
+    ],
     ids=" ".join,
 )
 def test_a_folder_gets_the_same_results(options, predict, tmp_path, capsys):

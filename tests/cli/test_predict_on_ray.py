@@ -9,6 +9,7 @@ import pytest
 from foveal.cli.main import main
 
 
+@pytest.mark.apart
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_two_actors_give_what_one_run_gives(digits_run, digit_files, tmp_path, capsys):

@@ -173,6 +173,7 @@ def test_faster_rcnn_finds_the_same_boxes():
         torch.testing.assert_close(ours["scores"], theirs["scores"], rtol=0, atol=1e-3)
 
 
+@pytest.mark.apart
 def test_compiled_gives_what_torch_gives_for_batches_of_all_lengths():
     images = drawn(8, 32, 32)
     task = calibrated(classifier("resnet20", 32), images)
@@ -187,6 +188,7 @@ def test_compiled_gives_what_torch_gives_for_batches_of_all_lengths():
     assert len(told) == 1 and told[0].startswith("Compiling the network")
 
 
+@pytest.mark.apart
 @pytest.mark.slow
 def test_compiled_masks_of_images_of_many_sizes():
     task = segmenter()
@@ -278,6 +280,7 @@ def test_a_graph_that_answers_otherwise_is_not_used(monkeypatch, tmp_path):
     assert not list(tmp_path.rglob("*.onnx"))
 
 
+@pytest.mark.apart
 def test_without_a_compiler_compiling_is_a_sentence(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     from torch._inductor import config

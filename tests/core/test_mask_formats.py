@@ -168,7 +168,9 @@ def test_probabilities_on_the_disk_are_written_without_a_copy(write, tmp_path, r
 
 @pytest.mark.parametrize("kind", [Masks, Probabilities])
 def test_a_full_disk_is_one_sentence(tmp_path, kind):
-    run = SimpleNamespace(path=tmp_path, place=lambda *_: Path("/dev/full"))
+    run = SimpleNamespace(
+        path=tmp_path, place=lambda *_, later: Path("/dev/full"), later=lambda write, *arguments: write(*arguments)
+    )
     prediction = found("a.jpg", probabilities=torch.rand(3, 400, 600))
     with pytest.raises(MachineError, match=r"^'/dev/full' cannot be written: "):
         kind(run).write(Item(prediction, "a.jpg", 1))
