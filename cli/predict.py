@@ -22,7 +22,7 @@ def run(arguments: list[str]) -> int:
     parser = CommandParser("foveal predict", __doc__)
     _add_arguments(parser)
     _add_task_options(parser)
-    given = parser.parse_args(arguments)
+    given = parser.parse_intermixed_args(arguments)  # paths may stand behind options too
     _check_numbers(given)
     if not re.fullmatch(r"auto|cpu|mps|gpu|cuda(:\d+)?", given.device):
         raise UsageError(f"--device is {given.device}; give auto, cpu, cuda, cuda:N, gpu or mps.")

@@ -92,7 +92,8 @@ def predict_together(
     left = len(last.inputs) - last.done
     # A process a core: where reading takes longest, they have all of them; where the network does, they wait for it.
     wanted = min(number_of_cores(), _MOST_WORKERS) if running.num_workers is None else running.num_workers
-    workers = min(number_of_workers(wanted), left // running.batch_size + last.inputs.videos)
+    # One at least, if any are wanted: a decoder that crashes or hangs must not take this process with it.
+    workers = min(number_of_workers(wanted), max(1, left // running.batch_size + last.inputs.videos))
     runs = [_Run(task, writer, running, number) for task, writer, number in zip(tasks, writers, numbers, strict=True)]
     with progress_bar() as bar, Pool(reading, workers, running.timeout, check) as pool, torch.inference_mode():
         _over(runs, last, reading, running, pool, bar)

@@ -22,6 +22,12 @@ def rows(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+def test_paths_may_stand_before_and_behind_options(digits_run, digit_files, tmp_path):
+    first, *rest = sorted(str(path) for path in digit_files.rglob("*.png"))
+    assert main(["predict", str(digits_run), first, "--out", str(tmp_path / "out"), "--device", "cpu", *rest]) == 0
+    assert [row["path"] for row in rows(tmp_path / "out" / "predictions.jsonl")] == [first, *rest]
+
+
 def test_a_folder_becomes_jsonl_csv_and_pictures(digits_run, digit_files, tmp_path, capsys):
     out = tmp_path / "out"
     line = ["predict", str(digits_run), str(digit_files), "--out", str(out), "--draw"]

@@ -263,6 +263,24 @@ def test_a_decoder_that_crashes_costs_its_file(task, folder, tmp_path, monkeypat
     assert "SIGSEGV" in (tmp_path / "out" / "failures.jsonl").read_text()
 
 
+def test_a_decoder_that_crashes_among_few_files_costs_no_more(task, folder, tmp_path, monkeypatch):
+    """Fewer than a batch, and nothing said about processes."""
+    read = reading.read_reduced
+
+    def crashing(path, *rest):
+        if Path(path).stem == "01":
+            faulthandler.disable()
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return read(path, *rest)
+
+    monkeypatch.setattr(reading, "read_reduced", crashing)
+    given = ["predict", str(tmp_path / "run"), str(folder), "--out", str(tmp_path / "out"), "--max-bad", "2"]
+    process = run_apart(given)
+    process.join(60)
+    assert process.exitcode == 0
+    assert failures(tmp_path) == {"01": "CRASHED", "07": "NOT_AN_IMAGE"}
+
+
 def test_a_process_that_is_killed_once_loses_nothing(task, folder, tmp_path, monkeypatch):
     read = reading.read_reduced
 
