@@ -37,6 +37,13 @@ def pytest_pyfunc_call(pyfuncitem):
 
 
 @pytest.fixture(autouse=True)
+def _hangups_are_heard():
+    """Also where the tests were started so as to outlive their terminal, which processes inherit."""
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@pytest.fixture(autouse=True)
 def _crashes_are_told(request):
     """Lightning, after each training, takes SIGSEGV from pytest's handler, which says where a process died."""
     if (file := request.config.stash.get(fault_handler_stderr_fd_key, None)) is not None:
