@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -37,7 +37,7 @@ def openvino(precision: Literal["32", "bf16"]) -> Start:
     It compiles a graph once for each shape of its input, in a tenth of a second, and keeps the last few: of those that
     it compiles for all shapes some have written where they must not, and none is faster.
     """
-    package = _import_openvino()
+    core = _openvino_core()
 
     def start(graph: bytes, exact: bool) -> Run:
         options = {
@@ -46,18 +46,25 @@ def openvino(precision: Literal["32", "bf16"]) -> Start:
             "NUM_STREAMS": 1,
             "ENABLE_CPU_PINNING": False,
         }
-        model = package.Core().read_model(graph)
+        model = core.read_model(graph)  # kept: its weights are known by their places
 
         @lru_cache(maxsize=_SHAPES)
         def compiled(shape: tuple[int, ...]) -> Any:
             fixed = model.clone()
             fixed.reshape(list(shape))
-            # By a core of its own: graphs of one have parts in common.
-            return package.Core().compile_model(fixed, "CPU", options).create_infer_request()
+            return core.compile_model(fixed, "CPU", options).create_infer_request()
 
         return lambda pixels: list(compiled(pixels.shape).infer([pixels], share_inputs=True).values())
 
     return start
+
+
+@cache
+def _openvino_core() -> Any:
+    """The one of this process, which must outlive all else: with the first a thread gets a stack of OpenVINO's for its
+    signals, and where several come and go, one that is gone: the next signal would end the process.
+    """
+    return _import_openvino().Core()
 
 
 def _import_openvino() -> Any:

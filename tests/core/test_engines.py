@@ -297,6 +297,36 @@ def test_a_missing_package_is_named_with_its_command(engine, monkeypatch):
         engine_options.check_engine(engine, compiled=False, precision="32", device="auto")
 
 
+def test_signals_are_heard_when_graphs_have_come_and_gone():
+    """In a process of its own: without a stack for them it would end here."""
+    code = """
+import gc, os, signal
+import torch
+from foveal.core.data import preprocessing
+from foveal.core.engines import accelerate
+from foveal.core.options import DataOptions
+from foveal.tasks.classification.options import ClassificationOptions
+from foveal.tasks.classification.task import ClassificationTask
+import faulthandler
+faulthandler.enable()  # gives signals a stack of their own, as others may
+for size in (28, 32, 36):
+    task = ClassificationTask(
+        ClassificationOptions(backbone="resnet20"), class_names=["a", "b"],
+        preprocessing=preprocessing(DataOptions(size=size)),
+    ).eval()
+    accelerate(task, torch.device("cpu"), engine="openvino")
+    task(torch.zeros(3, 3, size, size, dtype=torch.uint8))
+    del task
+    gc.collect()
+heard = []
+signal.signal(signal.SIGTERM, lambda *_: heard.append(1))
+os.kill(os.getpid(), signal.SIGTERM)
+print("heard", len(heard))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "heard 1\n"), done.stderr
+
+
 def test_openvino_reports_to_nobody(tmp_path):
     # Its package's own import leaves a number for the user in HOME/intel, and sends it.
     code = "from foveal.core.runtimes import openvino; import sys; openvino('32'); print([*sys.modules])"
