@@ -24,8 +24,8 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem):
-    """What is marked `apart` runs in a process of its own. torch's compiler and Ray end processes that have lived
-    through thousands of other tests, sometimes at a later test; nobody uses them in such.
+    """What is marked `apart` runs in a process of its own: Ray and torch's compiler leave threads and processes behind,
+    with which all later tests would have to live.
     """
     if pyfuncitem.get_closest_marker("apart") is None or "FOVEAL_TEST_APART" in os.environ:
         return None
@@ -37,10 +37,11 @@ def pytest_pyfunc_call(pyfuncitem):
 
 
 @pytest.fixture(autouse=True)
-def _hangups_are_heard():
-    """Also where the tests were started so as to outlive their terminal, which processes inherit."""
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+def _signals_are_heard():
+    """Also where whoever started the tests ignores them, as nohup and a shell's & do, which processes inherit."""
+    for number, handler in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True)
