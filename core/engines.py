@@ -237,7 +237,7 @@ class _Exported:
             wanted = self._module(pixels)
         except Exception:
             return
-        traced(pixels)  # first: a graph that does not hold has made OpenVINO write where it must not
+        traced(pixels)  # first: a graph that does not hold for them has crashed OpenVINO
         found = [torch.from_numpy(answer) for answer in run(pixels.numpy())]
         for ours, theirs in zip(found, wanted if isinstance(wanted, list) else [wanted], strict=True):
             off, largest = (ours - theirs).abs(), theirs.abs().max() + 1e-3

@@ -34,8 +34,8 @@ def onnx_runtime(precision: Literal["32", "bf16"]) -> Start:
 def openvino(precision: Literal["32", "bf16"]) -> Start:
     """OpenVINO. Its threads are not bound to cores, for the same reason.
 
-    It compiles a graph once for each shape of its input, in a tenth of a second, and keeps the last few: of those that
-    it compiles for all shapes some have written where they must not, and none is faster.
+    It compiles a graph once for each shape of its input, in a tenth of a second, and keeps the last few: of those for
+    all shapes some have crashed, and they are no faster.
     """
     core = _openvino_core()
 
