@@ -32,7 +32,7 @@ def pytest_pyfunc_call(pyfuncitem):
     line = [sys.executable, "-m", "pytest", "-p", "no:xdist", "-p", "no:cacheprovider", pyfuncitem.nodeid]
     environment = {**os.environ, "FOVEAL_TEST_APART": "1"}
     done = subprocess.run(line, cwd=pyfuncitem.config.rootpath, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 0 and "1 passed" in done.stdout, done.stdout + done.stderr  # nor was it skipped
     return True
 
 
