@@ -192,6 +192,11 @@ class RunFolder:
             self._writing.popleft().result()
         self._writing.append(self._threads.submit(write, *arguments))
 
+    def settle(self) -> None:
+        """Wait for all that is written `later`; raises what it raises."""
+        while self._writing:
+            self._writing.popleft().result()
+
     @contextmanager
     def whole(self, name: str) -> Iterator[Path]:
         """A path to write the file `name` at, which is put into the folder in one step; raises MachineError where that
@@ -221,8 +226,7 @@ class RunFolder:
         """Wait until all is written, and the disk has what grows, without a commit; raises MachineError where it is
         full.
         """
-        while self._writing:
-            self._writing.popleft().result()
+        self.settle()
         self._promised.clear()
         for file in self._growing.values():
             file.sync()

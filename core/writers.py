@@ -10,6 +10,7 @@ whole run; and files in the formats of others.
 import csv
 import io
 import json
+import math
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -37,6 +38,7 @@ FORMATS: Mapping[str, type[Format]] = {"coco": Coco, "yolo": Yolo, "crops": Crop
 OF_ALL_TASKS = ("parquet",)
 
 _PIXELS: tuple[type[PixelFiles], ...] = (Masks, Probabilities)
+_LARGE = 2**26  # pixels, 0.2 GB as RGB: more than each of several threads should hold
 _COMMIT_INPUTS, _COMMIT_SECONDS = 1024, 10.0  # what a kill costs at most
 # All that a run may leave in its folder.
 NAMES = (
@@ -121,6 +123,9 @@ class FolderWriter:
                 raise UsageError(f"The format {wanted} is of {each.subject()}, and this task finds none; leave it out.")
         self._begun = True
         self.written += 1
+        large = math.prod(prediction["size"]) > _LARGE
+        if large:
+            self._run.settle()
         item = Item(prediction, name, self.written)
         paths = {each.KEY: each.write(item) for each in self._pixels if each.KEY in prediction}
         self._lines.write(_line({key: paths.get(key) or _plain(key, prediction[key]) for key in prediction}))
@@ -130,6 +135,8 @@ class FolderWriter:
             each.write(item)
         if self._pictures is not None:
             self._pictures.write(item)
+        if large:
+            self._run.settle()
 
     def fail(self, error: ImageError) -> None:
         """Add a file that could not be read, with the reason."""

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import threading
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from foveal.core import formats
+from foveal.core import formats, writers
 from foveal.core.errors import DataWarning, UsageError
 from foveal.core.formats import Formats
 from foveal.core.images import read_image, write_image
@@ -219,6 +220,26 @@ def test_a_file_too_large_to_be_drawn_or_cut_keeps_its_results_and_says_so(write
         f"'{path}' is predicted, but neither drawn nor cut into crops: it has 100 x 80 pixels, 0 million; the limit"
     )
     assert all(str(each.message).startswith(sentence) for each in said)
+
+
+@pytest.mark.parametrize(("limit", "most"), [(100 * 80, 4), (100 * 80 - 1, 1)])
+def test_of_large_images_one_at_a_time_is_drawn(write, tmp_path, monkeypatch, limit, most):
+    monkeypatch.setattr(writers, "_LARGE", limit)
+    lock, at_work, seen, others = threading.Lock(), [0], [], threading.Event()
+
+    def draw(image, _):
+        with lock:
+            at_work[0] += 1
+            seen.append(at_work[0])
+            if at_work[0] == max(most, 2):
+                others.set()
+        others.wait(20 if most > 1 else 0.1)  # for those that should be there, or that should not
+        with lock:
+            at_work[0] -= 1
+        return image
+
+    write(tmp_path, {f"{number}.png": found(image(tmp_path, f"{number}.png")) for number in range(4)}, draw=draw)
+    assert max(seen) == most
 
 
 def test_an_image_longer_than_a_jpeg_can_be_is_not_drawn(write, tmp_path):
