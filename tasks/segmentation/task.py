@@ -1,7 +1,6 @@
 """Semantic segmentation: a backbone, and a head from its maps to a class for each pixel."""
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from ...core.data import DataOptions, Dataset
 from ...core.data import preprocessing as default_preprocessing
 from ...core.errors import UsageError
+from ...core.maps import TileBlender, enlarged, of_one_shape, probabilities_augmented, tile_prediction, tiling
 from ...core.plots import plot_confusion
 from ...core.task import Task
 from ...core.tiles import Joiner, Tiling
@@ -23,16 +23,7 @@ from .draw import draw_mask
 from .head import SegmentationHead, pad, segment, segment_padded
 from .heads import HEADS, build_auxiliary
 from .losses import check_loss_weights, median_frequency_weights, weighted_losses
-from .merge import (
-    MaskBuilder,
-    TileBlender,
-    enlarged,
-    mask_prediction,
-    probabilities_augmented,
-    tile_prediction,
-    tiling,
-    to_prediction,
-)
+from .merge import MaskBuilder, mask_prediction, to_prediction
 from .metrics import SegmentationMetrics
 from .options import SegmentationOptions
 from .published import load_segmenter, segmenter_weights
@@ -125,7 +116,7 @@ class SegmentationTask(Task):
 
     def evaluate(self, batch: Batch) -> None:
         """Update losses, at the network's resolution, and metrics, at that of the files."""
-        for numbers, images in _of_one_shape(batch):
+        for numbers, images in of_one_shape(batch):
             logits = self(images).float()
             height, width = logits.shape[2:]
             self.note_losses(self._weighted_losses(logits, batch["mask"][numbers, :height, :width]), len(numbers))
@@ -157,7 +148,7 @@ class SegmentationTask(Task):
     def predict(self, batch: Batch) -> list[Prediction]:
         """The class of each pixel of the files; of tiles the probabilities."""
         wanted, found = self.prediction_options, {}
-        for numbers, images in _of_one_shape(batch):
+        for numbers, images in of_one_shape(batch):
             maps = probabilities_augmented(self._probabilities, images, flip=wanted.flip, scales=wanted.scales)
             for number, image, probabilities in zip(numbers, images, maps, strict=True):
                 path, size = batch["path"][number], batch["size"][number]
@@ -217,17 +208,6 @@ class SegmentationTask(Task):
     def _weighted_losses(self, logits: torch.Tensor, mask: torch.Tensor) -> dict[str, torch.Tensor]:
         weights = self.class_weights if self.options.class_weights != "none" else None
         return weighted_losses(logits, mask, self.options.loss, class_weights=weights)
-
-
-def _of_one_shape(batch: Batch) -> Iterator[tuple[list[int], torch.Tensor]]:
-    """The batch's images, without what pads them, in groups of one size, with their numbers: what a network says of an
-    image must not depend on the others of its batch.
-    """
-    numbers: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for number, shape in enumerate(batch["shape"]):
-        numbers[shape].append(number)
-    for (height, width), members in numbers.items():
-        yield members, batch["image"][members][:, :, :height, :width]
 
 
 def _check(options: SegmentationOptions, class_names: Sequence[str], preprocessing: Preprocessing) -> None:

@@ -21,7 +21,7 @@ from foveal.core.input_list import write_list
 from foveal.core.inputs import Input
 from foveal.core.predict import Running, predict_files
 from foveal.core.task import Task
-from foveal.tasks.segmentation.merge import MaskBuilder, TileBlender, tile_prediction, tiling
+from foveal.tasks.segmentation.merge import MaskBuilder
 from foveal.tasks.segmentation.transforms import tile_transform
 
 NAMES = ["red", "green", "blue"]

@@ -6,19 +6,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from foveal.core import maps
 from foveal.core.errors import MachineError
+from foveal.core.maps import TileBlender, enlarged, probabilities_augmented, tile_prediction, tiling
 from foveal.core.tiles import Tile, Tiling
 from foveal.core.types import Prediction
 from foveal.tasks.segmentation import merge
-from foveal.tasks.segmentation.merge import (
-    MaskBuilder,
-    TileBlender,
-    enlarged,
-    probabilities_augmented,
-    tile_prediction,
-    tiling,
-    to_prediction,
-)
+from foveal.tasks.segmentation.merge import MaskBuilder, to_prediction
 
 NAMES = ["sky", "road", "tree"]
 
@@ -52,7 +46,7 @@ def test_a_mask_has_the_size_of_the_file():
     [((33, 21), (900, 70)), ((512, 8), (9000, 4)), ((64, 64), (40, 50)), ((1, 1), (7, 5)), ((16, 9), (16, 9))],
 )
 def test_strips_together_are_what_interpolate_gives(monkeypatch, before, size):
-    monkeypatch.setattr(merge, "_STRIP", 2000)
+    monkeypatch.setattr(maps, "_STRIP", 2000)
     probabilities = torch.rand(3, *before)  # neighbours differ by up to 1, so that no place may be off
     strips = list(enlarged(probabilities, size))
     assert [top for top, _ in strips] == [sum(each.shape[1] for _, each in strips[:n]) for n in range(len(strips))]
