@@ -1,6 +1,6 @@
 """From a recipe file and `--section.entry value` options to checked options of every section. Imports no torch."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +73,10 @@ def parse_data(format: str, overrides: list[tuple[str, str]]) -> Recipe:
 def options_help(name: str) -> str:
     """All entries of the recipe's sections, as the options that set them, with types, defaults and meanings."""
     values = _read_yaml(find_recipe(name))
-    parser = make_parser(_types(values.get("task", "")))
+    types = _types(values.get("task", ""))
+    parser = make_parser(types)
     parser.prog = f"foveal train {name}"
-    parser.set_defaults(flat(values))
+    parser.set_defaults(_entries(values, types))
     return parser.format_help()
 
 
@@ -84,6 +85,15 @@ def flat(values: dict[str, Any], above: str = "") -> dict[str, Any]:
     entries: dict[str, Any] = {}
     for key, value in values.items():
         entries |= flat(value, f"{above}{key}.") if isinstance(value, dict) else {above + key: value}
+    return entries
+
+
+def _entries(values: dict[str, Any], types: dict[str, Any], above: str = "") -> dict[str, Any]:
+    """As `flat`, but an entry that is a mapping by its own type, such as weights of losses, stays one."""
+    entries: dict[str, Any] = {}
+    for key, value in values.items():
+        inner = isinstance(value, dict) and is_dataclass(type_of(above + key, types))
+        entries |= _entries(value, types, f"{above}{key}.") if inner else {above + key: value}
     return entries
 
 

@@ -75,6 +75,7 @@ def _absolute(root: str) -> str:
 def _train(recipe: Recipe, folder: Path, *, overwrite: bool, resume: bool) -> int:
     _refuse_folder_in_data(folder, recipe)
     from ..core.fit import clear_folder, fit, prepare_folder, quiet
+    from ..core.optim import check_multipliers
 
     quiet()
     prepare_folder(folder, overwrite=overwrite, resume=resume)
@@ -82,8 +83,9 @@ def _train(recipe: Recipe, folder: Path, *, overwrite: bool, resume: bool) -> in
 
     pl.seed_everything(recipe.seed, verbose=False)
     data = open_data(recipe)
-    held_out = _held_out_split(data)
+    held_out = _held_out_split(data, recipe)
     task = _build_task(recipe, data)
+    check_multipliers(task, recipe.optimizer.multipliers)
     counts = {split: len(data.dataset(split)) for split in ("train", "val")}
     last = folder / "last.ckpt" if resume else None
     if last is not None:
@@ -117,11 +119,13 @@ def _build_task(recipe: Recipe, data: "DataModule") -> "Task":
     return task
 
 
-def _held_out_split(data: "DataModule") -> "Split":
+def _held_out_split(data: "DataModule", recipe: Recipe) -> "Split":
     # Opened before the training: a broken test split must not come out after hours.
     try:
         data.dataset("test")
-    except MissingSplit:
+    except MissingSplit as error:
+        if recipe.data.with_val:
+            raise UsageError(f"data.with_val would leave no image unseen; leave it out. {error}") from error
         return "val"
     return "test"
 
@@ -181,8 +185,12 @@ def open_data(recipe: Recipe) -> "DataModule":
 
 
 def open_split(recipe: Recipe, split: "Split") -> "Dataset":
-    """One split of a recipe's data; imports no torch. Raises what `datasets.open_dataset` raises."""
+    """One split of a recipe's data; imports no torch. Raises what `datasets.open_dataset` raises.
+
+    `train` holds the images of `val` too where the recipe says so.
+    """
     from ..datasets import FORMATS, Source, open_sources
+    from ..datasets.mixed import mix
 
     data = recipe.data
     sources = [Source(data.format, data.root), *(Source(**source) for source in data.sources or ())]
@@ -190,9 +198,10 @@ def open_split(recipe: Recipe, split: "Split") -> "Dataset":
     given = {name: value for name, value in options.items() if value is not None}
     if any(FORMATS[source.format].task == "any" for source in sources):
         given["task"] = recipe.task
-    return open_sources(
-        sources, split=split, fractions=data.splits, seed=recipe.seed, options=given, classes=data.classes
-    )
+    wanted = {"fractions": data.splits, "seed": recipe.seed, "options": given, "classes": data.classes}
+    if split == "train" and data.with_val:
+        return mix([open_sources(sources, split=part, **wanted) for part in ("train", "val")])
+    return open_sources(sources, split=split, **wanted)
 
 
 def split_overrides(arguments: list[str]) -> tuple[list[str], list[tuple[str, str]]]:

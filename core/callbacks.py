@@ -38,7 +38,8 @@ class MetricsTable(Callback):
         """Add the row, write the table anew."""
         row = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
         row |= epoch_metrics(trainer)
-        row |= {"lr": trainer.optimizers[0].param_groups[0]["lr"], "seconds": time.perf_counter() - self._began}
+        groups = trainer.optimizers[0].param_groups  # none where there is nothing to learn
+        row |= {"lr": groups[0]["lr"] if groups else 0.0, "seconds": time.perf_counter() - self._began}
         self.rows.append(row)
         if trainer.is_global_zero:
             _write_table(self.folder / "metrics.csv", self.rows)

@@ -142,6 +142,8 @@ def quiet() -> None:
         ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
         ".*ModelCheckpoint.*redundant.*",
         ".*module.*in eval mode.*",  # frozen stages are
+        ".*configure_optimizers. returned .None.*",  # a filter, which has nothing to learn
+        ".*training_step. returned .None.*",
     ):
         warnings.filterwarnings("ignore", message)
 

@@ -1,11 +1,15 @@
 """Optimizers and schedules by the names that a recipe uses."""
 
 import math
+from collections import defaultdict
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from torch import nn
 
+from .errors import UsageError
 from .options import OptimizerOptions, ScheduleOptions
 
 
@@ -15,20 +19,45 @@ def build_optimizer(module: nn.Module, options: OptimizerOptions, *, mixed: bool
 
     A decayed scale of a normalisation only changes the learning rate of the layer before it, and a decayed bias takes
     away what the data set asks for (He et al. 2019, section 3.1), so all parameters with fewer than two dimensions are
-    left out.
+    left out. The learning rate of a parameter is multiplied by all of `multipliers` whose patterns match its name.
+
+    Raises UsageError as `check_multipliers` does.
     """
-    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    parameters = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+    check_multipliers(module, options.multipliers)
+    alike = defaultdict(list)
+    for name, parameter in parameters.items():
+        alike[parameter.ndim < 2, _multiplier(name, options.multipliers)].append(parameter)
     groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": options.weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+        {"params": held, "weight_decay": 0.0 if free else options.weight_decay, "lr": options.lr * factor}
+        for (free, factor), held in sorted(alike.items(), key=lambda item: (item[0][1] != 1, item[0]))
     ]
-    groups = [group for group in groups if group["params"]]
     # In one loop: on a CPU four times faster than torch's default. In mixed precision Lightning can't clip with it.
-    fused = not mixed and all(p.device.type == "cpu" for p in parameters)
+    fused = not mixed and all(p.device.type == "cpu" for p in parameters.values())
     common: dict[str, Any] = {"lr": options.lr, "fused": fused or None}
     if options.name == "sgd":
         return torch.optim.SGD(groups, momentum=options.momentum, nesterov=options.momentum > 0, **common)
     return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[options.name](groups, **common)
+
+
+def check_multipliers(module: nn.Module, multipliers: Mapping[str, float]) -> None:
+    """Raise UsageError for a multiplier whose pattern matches no parameter of `module`, or that is negative or not
+    finite.
+    """
+    names = [name for name, _ in module.named_parameters()]
+    for pattern, factor in multipliers.items():
+        if not 0 <= factor < math.inf:
+            raise UsageError(f"optimizer.multipliers has {pattern}: {factor}; set a number from 0 up.")
+        if not any(fnmatchcase(name, pattern) for name in names):
+            some = ", ".join(names[:: max(1, len(names) // 4)][:5])
+            raise UsageError(
+                f"optimizer.multipliers has {pattern}, but no weight of this network has such a name; there are {some} "
+                "and the like."
+            )
+
+
+def _multiplier(name: str, multipliers: Mapping[str, float]) -> float:
+    return math.prod(factor for pattern, factor in multipliers.items() if fnmatchcase(name, pattern))
 
 
 def build_schedule(

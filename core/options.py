@@ -6,7 +6,7 @@ help. They are plain dataclasses of plain values: no torch, so that a mistake an
 could name.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 SPLITS = ("train", "val", "test")
@@ -39,6 +39,8 @@ class DataOptions:
         num_workers: processes that read images; by default one less than the cores, and at most eight.
         on_error: what an image that cannot be read does: stop the run, or be skipped with a warning.
         splits: shares of train, val and test where the data set has no splits of its own.
+        with_val: learn from the validation images too, as published scores on BSDS500 and VOC do; what validation says
+            is then of images that were learnt, and the test images are the only unseen ones.
     """
 
     format: str = "image_folder"
@@ -60,6 +62,7 @@ class DataOptions:
     num_workers: int | None = None
     on_error: Literal["stop", "skip"] = "stop"
     splits: tuple[float, float, float] = (0.65, 0.10, 0.25)
+    with_val: bool = False
 
 
 @dataclass
@@ -79,6 +82,8 @@ class PredictionOptions:
         overlap: least share of a tile that its neighbour sees too.
         crf: steps by which a fully connected CRF draws outlines to those of the image; 0 for none.
         probabilities: keep those of all classes at each pixel, in the size of the file.
+        thin: of edges, keep lines about one pixel wide, by non-maximum suppression.
+        bits: of a pixel in the files of edges, 8 or 16.
     """
 
     top_k: int = 5
@@ -92,6 +97,8 @@ class PredictionOptions:
     overlap: float = 0.2
     crf: int = 0
     probabilities: bool = False
+    thin: bool = False
+    bits: Literal[8, 16] = 8
 
 
 @dataclass
@@ -106,6 +113,8 @@ class OptimizerOptions:
         clip_norm: gradients longer than this are scaled to it; 0 leaves them.
         ema: decay a step of a moving average of the weights (0.999, say), with which the run validates and which its
             checkpoints hold for use; 0 for none.
+        multipliers: of the learning rate, by the names of weights: {head.*: 10, "*.bias": 2} is 10 in the head, 20 for
+            its biases and 2 for other biases; * is for any characters, [12] for one of these.
     """
 
     name: Literal["sgd", "adam", "adamw"] = "adamw"
@@ -114,6 +123,7 @@ class OptimizerOptions:
     momentum: float = 0.9
     clip_norm: float = 0.0
     ema: float = 0.0
+    multipliers: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass

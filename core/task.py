@@ -225,7 +225,9 @@ class Task(pl.LightningModule):
         self._log_metrics("test")
 
     def configure_optimizers(self) -> Any:
-        """The recipe's optimizer, and its schedule moved after every step."""
+        """The recipe's optimizer, and its schedule moved after every step; None where there is nothing to learn."""
+        if not any(parameter.requires_grad for parameter in self.parameters()):
+            return None
         mixed = self.trainer.precision != "32-true"
         optimizer = build_optimizer(self, self.optimizer_options, mixed=mixed)
         steps = int(self.trainer.estimated_stepping_batches)

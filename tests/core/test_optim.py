@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from foveal.core.errors import UsageError
 from foveal.core.optim import build_optimizer, learning_rate_factor
 from foveal.core.options import OptimizerOptions
 
@@ -48,3 +49,35 @@ def test_each_name_is_its_optimizer(name, kind):
     assert type(optimizer) is kind and optimizer.param_groups[0]["lr"] == 0.5 and optimizer.param_groups[0]["fused"]
     if name == "sgd":
         assert optimizer.param_groups[0]["momentum"] == 0.8 and optimizer.param_groups[0]["nesterov"]
+
+
+def test_learning_rates_by_names_multiply():
+    network = nn.ModuleDict({"body": nn.Conv2d(3, 4, 3), "head": nn.Linear(4, 2)})
+    options = OptimizerOptions(name="sgd", lr=0.1, weight_decay=0.2, multipliers={"head.*": 10, "*.bias": 2})
+    found = {
+        name: (group["lr"], group["weight_decay"])
+        for group in build_optimizer(network, options).param_groups
+        for name, parameter in network.named_parameters()
+        if any(parameter is held for held in group["params"])
+    }
+    expected = {"body.weight": (0.1, 0.2), "body.bias": (0.2, 0), "head.weight": (1, 0.2), "head.bias": (2, 0)}
+    assert found == {name: pytest.approx(values) for name, values in expected.items()}
+
+
+def test_the_plain_learning_rate_comes_first():
+    network = nn.ModuleDict({"a": nn.Linear(2, 2), "b": nn.Linear(2, 2)})
+    options = OptimizerOptions(lr=0.1, multipliers={"a.*": 0.5})
+    assert [group["lr"] for group in build_optimizer(network, options).param_groups] == [0.1, 0.1, 0.05, 0.05]
+
+
+@pytest.mark.parametrize(
+    ("multipliers", "sentence"),
+    [
+        ({"tail.*": 2}, "has tail.*, but no weight of this network has such a name; there are weight"),
+        ({"*": -1}, "-1; set a number from 0 up"),
+        ({"*": float("nan")}, "nan; set a number from 0 up"),
+    ],
+)
+def test_a_wrong_multiplier_is_one_sentence(multipliers, sentence):
+    with pytest.raises(UsageError, match=sentence.replace("*", r"\*")):
+        build_optimizer(nn.Linear(2, 2), OptimizerOptions(multipliers=multipliers))
