@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .backbone import Backbone, FeatureInfo, Network
     from .catalogue import UnknownBackboneError, list_backbones
     from .create import create_backbone
-    from .measure import count_multiply_adds, count_parameters, receptive_field
+    from .measure import cell_centres, count_multiply_adds, count_parameters, receptive_field
     from .probe import smallest_image
     from .pyramid import FeaturePyramid
     from .vary import vary_layers
@@ -24,6 +24,7 @@ __all__ = [
     "Network",
     "UnknownBackboneError",
     "WeightsError",
+    "cell_centres",
     "count_multiply_adds",
     "count_parameters",
     "create_backbone",
@@ -40,6 +41,7 @@ _HOMES = {
     "Network": ".backbone",
     "UnknownBackboneError": ".catalogue",
     "WeightsError": ".weights",
+    "cell_centres": ".measure",
     "count_multiply_adds": ".measure",
     "count_parameters": ".measure",
     "create_backbone": ".create",

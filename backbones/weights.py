@@ -63,8 +63,8 @@ def load_weights(backbone: Backbone, source: str | Path, name: str, *, ignored: 
 def read_state_dict(source: str | Path, name: str) -> Weights:
     """All tensors of "imagenet" (the published file of the network `name`) or of a path, on the CPU.
 
-    A state dict may lie under "state_dict" or "model", its keys may begin with "module." (DDP); if any begin with
-    "backbone.", as in foveal's checkpoints, they alone are taken, without it. Raises `WeightsError`.
+    A state dict may lie under "state_dict", "model" or "net", its keys may begin with "module." (DDP); if any begin
+    with "backbone.", as in foveal's checkpoints, they alone are taken, without it. Raises `WeightsError`.
     """
     if source == "imagenet":
         return _imagenet(name)
@@ -205,7 +205,7 @@ def _reason(error: Exception) -> str:
 
 
 def _unwrap(content: object, source: str | Path) -> Weights:
-    for nest in ("state_dict", "model"):
+    for nest in ("state_dict", "model", "net"):
         if isinstance(content, dict) and isinstance(content.get(nest), dict):
             content = content[nest]
     if not isinstance(content, dict) or not content:

@@ -11,6 +11,7 @@ from foveal.backbones import (
     Backbone,
     FeaturePyramid,
     Network,
+    cell_centres,
     count_multiply_adds,
     count_parameters,
     create_backbone,
@@ -119,3 +120,35 @@ def test_measuring_leaves_the_network_as_it_was():
     receptive_field(backbone), count_multiply_adds(backbone), smallest_image(backbone)
     assert backbone.training and backbone.get_submodule("layer1.0").training
     assert all(torch.equal(value, before[key]) for key, value in backbone.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "centres"),
+    [
+        ("vgg16", {}, [0, 0.5, 1.5, 3.5, 7.5, 15.5]),  # the middle of pixels 0 to stride - 1
+        # Its fourth pool takes cells i and i + 1 at every i: half a cell, 4 pixels, further on than (8 - 1) / 2.
+        ("vgg16", {"output_stride": 8, "levels": (3, 4)}, [3.5, 7.5]),
+        ("resnet18", {}, [0] * 5),  # kernels with a middle, padded to it
+        ("resnet18", {"output_stride": 8}, [0] * 5),
+        ("convnext_tiny", {}, [1.5, 3.5, 7.5, 15.5]),  # tiles
+        ("swin_t", {}, [1.5, 3.5, 7.5, 15.5]),  # by the rule for what can't be followed
+        ("lenet5", {}, [2, 6.5, 15.5]),  # 5 x 5 without padding: 2; a pool: 2.5; 5 x 5: 2.5 + 2 * 2; ...
+    ],
+)
+def test_where_the_first_cells_lie(name, options, centres):
+    assert cell_centres(shapeless(name, **options)) == centres
+
+
+def test_centres_are_where_the_gradient_is():
+    backbone = create_backbone("zfnet", levels=(1,)).double().eval()
+    for parameter in backbone.parameters():
+        parameter.data.abs_()
+    for module in backbone.modules():
+        for name, child in module.named_children():
+            if isinstance(child, nn.MaxPool2d):
+                setattr(module, name, nn.AvgPool2d(child.kernel_size, child.stride, child.padding, child.ceil_mode))
+    image = torch.ones(1, 3, 128, 128, dtype=torch.float64, requires_grad=True)
+    backbone(image)[0][0, :, 5, 5].sum().backward()
+    assert image.grad is not None
+    rows = image.grad[0].abs().sum(dim=(0, 2)).nonzero()
+    assert (rows.max() + rows.min()) / 2 == cell_centres(backbone)[0] + 5 * backbone.strides[0]
