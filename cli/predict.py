@@ -16,6 +16,8 @@ from ..tasks import is_ready_made
 from .main import CommandParser
 from .prediction import option, predict, verdict
 
+_FORMATS = "of boxes: coco,yolo,crops; of masks: coco; of edges: binary,svg,geojson; of all: parquet"
+
 
 def run(arguments: list[str]) -> int:
     """Predict; 0 if every file could be read (or no more than --max-bad could not), 3 otherwise."""
@@ -90,7 +92,7 @@ def _add_arguments(parser: CommandParser) -> None:
     )
     add("--weights", type=Path, metavar="FILE", help="of a ready-made model, in place of the download")
     add("--draw", action="store_true", help="also write each image or video with its results to OUT/pictures")
-    add("--formats", type=_names, default=(), metavar="LIST", help="of boxes: coco,yolo,crops; of masks: coco; parquet")
+    add("--formats", type=_names, default=(), metavar="LIST", help=_FORMATS)
     add("--report", action="store_true", help="also make a page to look at, of pictures and counts: OUT/report.html")
     add("--save-crops", action="store_true", help="also cut each box out of its image: OUT/crops/CLASS")
     add("--crop-margin", type=float, default=0.0, metavar="SHARE", help="of its sides, around each crop (default: 0)")
@@ -128,6 +130,8 @@ def _add_task_options(parser: CommandParser) -> None:
     add("--overlap", type=float, metavar="SHARE", help="of neighbouring tiles, at least (default: 0.2)")
     add("--crf", type=int, metavar="STEPS", help="of a fully connected CRF, which draws outlines to the image's")
     add("--probabilities", action="store_true", default=None, help="also write those of all classes, a .npy each")
+    add("--thin", action="store_true", default=None, help="of edges keep the highest, lines about one pixel wide")
+    add("--bits", type=int, choices=(8, 16), help="of a pixel in the files of edges (default: 8)")
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -177,7 +177,7 @@ def _writer(given: Any, model: _Model, run: "RunFolder", inputs: "InputList") ->
     from ..core.writers import FolderWriter
 
     task = model.task
-    formats = Formats(model.formats, task.class_names, given.crop_margin)
+    formats = Formats(model.formats, task.class_names, given.crop_margin, task.prediction_options.bits)
     report = Report(task.draw, _described(model)) if given.report else None
     draw = task.draw if given.draw else None
     return FolderWriter(run, inputs, every=given.every, draw=draw, formats=formats, report=report)

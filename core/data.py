@@ -144,9 +144,10 @@ def preprocessing(options: DataOptions) -> Preprocessing:
 
 
 # What fills the room beside an image that is smaller than the largest of its batch.
-_PADDING = {"image": 0, "mask": 255, "edges": 0, "depth": 0}
+_PADDING = {"image": 0, "mask": 255, "edges": -1, "depth": 0}
 _NUMBERS = ("label", "identity", "sequence", "frame")
-_TRUTH = ("boxes", "labels", "crowd", "difficult", "area", "mask")  # what a metric wants in pixels of the file
+# What a metric wants in pixels of the file.
+_TRUTH = ("boxes", "labels", "crowd", "difficult", "area", "mask", "edges", "annotators")
 
 
 def collate(samples: Sequence[Mapping[str, Any]]) -> Batch:
@@ -248,7 +249,7 @@ class _Prepared:
                 continue
             changed = self.transform(sample, sample_seed(self.seed, epoch, index))
             prepared = {**{key: _tensor(key, value) for key, value in changed.items()}, "skipped": skipped}
-            if self._keep_truth and ("boxes" in sample or "mask" in sample):
+            if self._keep_truth and any(key in sample for key in _TRUTH):
                 prepared["truth"] = {key: torch.from_numpy(sample[key]) for key in _TRUTH if key in sample}
             return prepared
         if self._tries > 1:

@@ -97,7 +97,9 @@ def _sizes_vary(task: Task) -> bool:
     """Whether the network sees images of more than one height and width."""
     wanted = task.prediction_options
     return (
-        task.preprocessing["resize"] in ("fit", "shorter") or wanted.tile is not None or tuple(wanted.scales) != (1.0,)
+        task.preprocessing["resize"] in ("fit", "shorter", "keep")
+        or wanted.tile is not None
+        or tuple(wanted.scales) != (1.0,)
     )
 
 

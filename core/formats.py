@@ -23,13 +23,14 @@ LONGEST = 65_000  # pixels a side of a picture, with room for a legend: a JPEG h
 
 @dataclass(frozen=True)
 class Formats:
-    """Which formats are wanted beside lines and tables, as in `writers.FORMATS`; the names of all classes; and what a
-    crop shows around its box, as a share of the box's sides.
+    """Which formats are wanted beside lines and tables, as in `writers.FORMATS`; the names of all classes; what a crop
+    shows around its box, as a share of the box's sides; and the bits of a map of edges, 8 or 16.
     """
 
     names: Sequence[str] = ()
     class_names: Sequence[str] = ()
     crop_margin: float = 0.0
+    bits: int = 8
 
 
 def text_bytes(text: str) -> bytes:

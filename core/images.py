@@ -174,13 +174,15 @@ def count_pixels(data: bytes) -> int:
 def write_image(path: ImagePath, rgb: np.ndarray) -> None:
     """Write uint8 (H, W, 3) RGB, or (H, W) grey, in the format of the path's suffix: .png .jpg .webp .bmp .tiff .ppm.
 
-    Raises UsageError for another suffix, MachineError where the file cannot be written.
+    Grey may be uint16 too, in .png. Raises UsageError for another suffix, MachineError where the file cannot be
+    written.
     """
     target = Path(os.fsdecode(path))
     suffix = target.suffix.lower()
     if suffix not in _WRITTEN:
         raise unknown("image format to write", suffix, _WRITTEN)
-    if rgb.dtype != np.uint8 or rgb.ndim not in (2, 3) or rgb.shape[2:] not in ((), (3,)) or rgb.size == 0:
+    allowed = (np.uint8, np.uint16) if rgb.ndim == 2 and suffix == ".png" else (np.uint8,)
+    if rgb.dtype not in allowed or rgb.ndim not in (2, 3) or rgb.shape[2:] not in ((), (3,)) or rgb.size == 0:
         raise UsageError(f"An image to write is uint8 of (H, W, 3) or (H, W), not {rgb.dtype} of {rgb.shape}.")
     ok, encoded = cv2.imencode(suffix, rgb if rgb.ndim == 2 else cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
     if not ok:

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from .errors import MachineError
-from .formats import Item
+from .formats import Formats, Item
 from .masks import write_mask
 from .run_folder import RunFolder
 
@@ -18,8 +18,9 @@ class PixelFiles:
     KEY: ClassVar[str]
     FOLDER: ClassVar[str]
 
-    def __init__(self, run: RunFolder) -> None:
+    def __init__(self, run: RunFolder, wanted: Formats) -> None:
         self._run = run
+        self._wanted = wanted
 
     def write(self, item: Item) -> str:
         """Have the entry written, and return its file's path below the folder of results."""

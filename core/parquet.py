@@ -24,6 +24,8 @@ COLUMNS: Mapping[str, str] = {
     "mask": "string",
     "pixels": "list int64",
     "probabilities": "string",
+    "edges": "string",
+    "threshold": "float64",
 }
 _ALWAYS = ("path", "size", "labels", "scores", "names")
 _GROUP = 2**22  # bytes of lines: so much is in memory at once, and is a group of rows in the file

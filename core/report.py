@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from . import report_page as page
+from .edge_formats import read_edges
 from .formats import Item
 from .images import ImageError
 from .input_list import InputList
@@ -111,7 +112,7 @@ def chosen_of(count: int, most: int) -> set[int]:
 
 def rebuilt(line: Mapping[str, Any], folder: Path) -> Prediction:
     """The prediction that a line of `predictions.jsonl` in `folder` was written of, but for its probabilities; raises
-    OSError where its mask is gone.
+    OSError where its mask or its edges are gone.
     """
     values = {key: value for key, value in line.items() if key != "probabilities"}
     values["size"] = tuple(line["size"])
@@ -122,13 +123,16 @@ def rebuilt(line: Mapping[str, Any], folder: Path) -> Prediction:
         values["boxes"] = torch.tensor(values["boxes"], dtype=torch.float32).reshape(-1, 4)
     if "mask" in values:
         values["mask"] = torch.from_numpy(read_mask(folder / values["mask"]))
+    if "edges" in values:
+        values["edges"] = torch.from_numpy(read_edges(folder / values["edges"]))
     return Prediction(**values)
 
 
 class Tally:
     """Counts over lines.
 
-    Of boxes and masks, each score and each class counts; of a list of classes for the whole image, the first alone.
+    Of boxes and masks, each score and each class counts; of a list of classes for the whole image, the first alone; and
+    an image without any edge has none.
     """
 
     def __init__(self) -> None:
@@ -140,15 +144,17 @@ class Tally:
         self.pixels = Counter[int]()  # of each label
         self.names: dict[int, str] = {}  # of the labels
         self._area = 0  # pixels of all images
-        self._kind = "classes"  # or boxes, or mask
+        self._kind = "classes"  # or boxes, mask or edges
         self._labels: list[int] = []
         self._scores: list[float] = []
 
     def add(self, line: Mapping[str, Any]) -> None:
         """Count a line."""
-        self._kind = "boxes" if "boxes" in line else "mask" if "mask" in line else "classes"
+        self._kind = next((kind for kind in ("boxes", "mask", "edges") if kind in line), "classes")
         self.lines += 1
         labels, names, scores = (line.get(key, []) for key in ("labels", "names", "scores"))
+        if self._kind == "edges" and line["pixels"] == [0]:
+            labels, names, scores = [], [], []
         self.empty += not labels
         if self._kind == "classes":
             labels, names, scores = labels[:1], names[:1], scores[:1]
@@ -184,6 +190,7 @@ class Tally:
         titles = {
             "boxes": f"{self.counts.total():,} objects by their score",
             "mask": "classes found in an image, by the mean probability of their pixels",
+            "edges": f"{what} by the mean probability of their edges",
             "classes": f"{what} by the probability of their first class",
         }
         broken = f"no numbers: {self.not_numbers:,} of {self.counts.total():,} scores" if self.not_numbers else ""
@@ -193,28 +200,26 @@ class Tally:
         """The most frequent classes; what would make all other bars small is said in words: background, and the sum of
         the rest.
         """
-        sizes = self.pixels if self._kind == "mask" else self.counts
+        areas = self._kind in ("mask", "edges")
+        sizes = self.pixels if areas else self.counts
         ground = [label for label in self.pixels if self.names[label] == BACKGROUND]
         order = sorted(sizes.keys() - ground, key=lambda label: (-sizes[label], label))
         shown, rest = order[:MOST_CLASSES], order[MOST_CLASSES:]
         longest = max((sizes[label] for label in shown), default=1) or 1
-        titles = {
-            "boxes": "objects by their class",
-            "mask": f"share of all pixels, and number of {what} in which the class is",
-            "classes": f"{what} by their first class",
-        }
+        titles = {"boxes": "objects by their class", "classes": f"{what} by their first class"}
+        title = f"share of all pixels, and number of {what} in which the class is" if areas else titles[self._kind]
         rows = [page.Share(self.names[label], sizes[label] / longest, self._counted([label])) for label in shown]
         others = f"{len(rest):,} other class{'es' * (len(rest) > 1)}"
         said = [(others, rest), (BACKGROUND, ground)]
         remarks = [f"{name}: {self._counted(labels)}" for name, labels in said if labels]
         if self.empty:
             remarks.append(f"without any: {self.empty:,} of {self.lines:,} {what}")
-        return page.class_chart(titles[self._kind], rows, "; ".join(remarks))
+        return page.class_chart(title, rows, "; ".join(remarks))
 
     def _counted(self, labels: Sequence[int]) -> str:
         """How much there is of some classes; in how many images makes sense of one alone."""
         number = sum(self.counts[label] for label in labels)
-        if self._kind != "mask":
+        if self._kind in ("boxes", "classes"):
             return f"{number:,} ({_percent(number / max(self.counts.total(), 1))})"
         share = _percent(sum(self.pixels[label] for label in labels) / max(self._area, 1))
         return f"{share}, in {number:,}" if len(labels) == 1 else share

@@ -60,6 +60,8 @@ def resize_steps(preprocessing: Preprocessing) -> list[A.BasicTransform]:
     """From an image of any size to the network's input: what a task's transform does with augmentation `none`."""
     size, resize = preprocessing["size"], preprocessing["resize"]
     pixels = preprocessing.get("filter")
+    if resize == "keep":
+        return []
     if resize == "shorter":
         return [ShorterSide(size, preprocessing.get("longest", LONGEST), pixels)]
     if resize == "fit":
@@ -83,8 +85,8 @@ def decoder_factor(preprocessing: Preprocessing, height: int, width: int) -> int
 def _shrink(preprocessing: Preprocessing, shorter: int, longer: int) -> float:
     """How many pixels of an image, along a side, become one of the network's input."""
     size, resize = preprocessing["size"], preprocessing["resize"]
-    if preprocessing.get("filter") == "linear":
-        return 1  # the network knows what comes of leaving pixels out
+    if preprocessing.get("filter") == "linear" or resize == "keep":
+        return 1  # the network knows what comes of leaving pixels out, or sees them all
     if resize == "fit":
         return longer / size
     if resize == "shorter":

@@ -38,7 +38,7 @@ class Batch(TypedDict):
     label: NotRequired[torch.Tensor]  # int64 (N,), or float32 (N, C) once two images are mixed
     identity: NotRequired[torch.Tensor]  # int64 (N,)
     mask: NotRequired[torch.Tensor]  # int64 (N, H, W); 255, ignore, where padded
-    edges: NotRequired[torch.Tensor]  # float32 (N, H, W)
+    edges: NotRequired[torch.Tensor]  # float32 (N, H, W); -1, not known, where padded
     depth: NotRequired[torch.Tensor]  # float32 (N, H, W); 0, no measurement, where padded
     boxes: NotRequired[list[torch.Tensor]]  # N of (K, 4)
     labels: NotRequired[list[torch.Tensor]]  # N of (K,)
@@ -55,13 +55,16 @@ class Prediction(TypedDict):
     size: tuple[int, int]  # (H, W) of the file
     labels: torch.Tensor  # int64 (K,), the classes of `scores`
     # float32 (K,), falling: of boxes, or probabilities of classes. With a mask: the mean probability of a class's
-    # pixels, and the classes that are there come by falling number of pixels.
+    # pixels, and the classes that are there come by falling number of pixels. With edges: that of the pixels found, 0
+    # where there are none, of one class named edge.
     scores: torch.Tensor
     names: list[str]  # K class names
     boxes: NotRequired[torch.Tensor]  # float32 (K, 4), xyxy
     mask: NotRequired[torch.Tensor]  # uint8 (H, W), class numbers; 255 where nothing is known, as in a truth
-    pixels: NotRequired[torch.Tensor]  # int64 (K,), how many of the mask are of the class
+    pixels: NotRequired[torch.Tensor]  # int64 (K,), how many are of the class
     probabilities: NotRequired[torch.Tensor]  # float16 (C, H, W), of all classes, where they were asked for
+    edges: NotRequired[torch.Tensor]  # float32 (H, W), 0 to 1: how sure it is that there is an edge
+    threshold: NotRequired[float]  # of edges: from here on a pixel counts as found
     frame: NotRequired[int]  # of a video: the frame's number, from 0; `path` is the video's
 
 
@@ -79,8 +82,8 @@ class Preprocessing(TypedDict):
 
     size: int  # pixels, height and width of the network's input
     # Both sides to `size`; the shorter one to size / 0.875 and the middle cut out; the longer one to `size`; or the
-    # shorter one to `size`, but the longer to at most 5/3 of it.
-    resize: Literal["squash", "crop", "fit", "shorter"]
+    # shorter one to `size`, but the longer to at most 5/3 of it; or, of tasks whose truth is a pixel wide, as they are.
+    resize: Literal["squash", "crop", "fit", "shorter", "keep"]
     grey: bool  # one channel, 0.299 R + 0.587 G + 0.114 B, in place of three
     mean: list[float]  # per channel, of images scaled to 0..1
     std: list[float]

@@ -2,9 +2,9 @@
 
 `predictions.jsonl` holds one line an image or frame; `predictions.csv` one row an image, or one a box or a class of a
 mask where the task finds such; `failures.jsonl` one line for each file that could not be read; `summary.json`, written
-last, the counts. What is said pixel by pixel has files of its own, in `masks/` and `probabilities/`. On request:
-`pictures/` mirrors the input with a drawn picture for each image and a drawn video for each video; a page about the
-whole run; and files in the formats of others.
+last, the counts. What is said pixel by pixel has files of its own, in `masks/`, `probabilities/` and `edges/`. On
+request: `pictures/` mirrors the input with a drawn picture for each image and a drawn video for each video; a page
+about the whole run; and files in the formats of others.
 """
 
 import csv
@@ -22,6 +22,7 @@ import torch
 
 from .box_formats import Crops, Yolo
 from .coco_results import Coco
+from .edge_formats import Binary, Edges, GeoJson, Svg
 from .errors import UsageError, unknown
 from .formats import LONGEST, Format, Formats, Item, text_bytes, without_image
 from .images import ImageError, write_image
@@ -34,10 +35,18 @@ from .types import Prediction
 from .videos import VideoFile, read_header
 
 SCHEMA = 1  # of predictions.jsonl, failures.jsonl and summary.json: raised when an entry changes its meaning
-FORMATS: Mapping[str, type[Format]] = {"coco": Coco, "yolo": Yolo, "crops": Crops, "parquet": Parquet}
+FORMATS: Mapping[str, type[Format]] = {
+    "coco": Coco,
+    "yolo": Yolo,
+    "crops": Crops,
+    "binary": Binary,
+    "svg": Svg,
+    "geojson": GeoJson,
+    "parquet": Parquet,
+}
 OF_ALL_TASKS = ("parquet",)
 
-_PIXELS: tuple[type[PixelFiles], ...] = (Masks, Probabilities)
+_PIXELS: tuple[type[PixelFiles], ...] = (Masks, Probabilities, Edges)
 _LARGE = 2**26  # pixels, 0.2 GB as RGB: more than each of several threads should hold
 _COMMIT_INPUTS, _COMMIT_SECONDS = 1024, 10.0  # what a kill costs at most
 # All that a run may leave in its folder.
@@ -99,7 +108,7 @@ class FolderWriter:
         self._frames = inputs.frames
         self._lines, self._table, self._failed = map(run.growing, NAMES[:3])
         self._pictures = _Pictures(run, draw, every) if draw is not None else None
-        self._pixels = [kind(run) for kind in _PIXELS]
+        self._pixels = [kind(run, formats) for kind in _PIXELS]
         self._report = report
         self._formats = {name: FORMATS[name](run, formats, inputs) for name in dict.fromkeys(formats.names)}
 
@@ -254,6 +263,8 @@ def _plain(key: str, value: Any) -> Any:
         return [[round(number, 2) for number in box] for box in value.tolist()]  # hundredths of a pixel
     if isinstance(value, torch.Tensor):
         return [round(number, 6) if isinstance(number, float) else number for number in value.tolist()]
+    if isinstance(value, float):
+        return round(value, 6)
     return list(value) if isinstance(value, tuple) else value
 
 
@@ -261,7 +272,7 @@ def _csv_header(prediction: Prediction, frames: bool) -> list[str]:
     first = ["path", *(["frame"] if frames else []), "height", "width"]
     if "boxes" in prediction:
         return [*first, "name", "score", "x1", "y1", "x2", "y2"]
-    if "mask" in prediction:
+    if "pixels" in prediction:
         return [*first, "name", "score", "pixels", "share"]
     ranks = range(1, len(prediction["names"]) + 1)
     return [*first, *(f"{what}_{rank}" for rank in ranks for what in ("name", "score"))]
@@ -276,7 +287,7 @@ def _csv_rows(prediction: Prediction, frames: bool) -> list[list[Any]]:
     if "boxes" in prediction:
         boxes = prediction["boxes"].tolist()
         return [[*first, *pair, *(f"{number:.2f}" for number in box)] for pair, box in zip(pairs, boxes, strict=True)]
-    if "mask" in prediction:
+    if "pixels" in prediction:
         counts = prediction["pixels"].tolist()
         return [
             [*first, *pair, count, f"{count / (height * width):.6f}"] for pair, count in zip(pairs, counts, strict=True)

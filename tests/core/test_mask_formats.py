@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -166,14 +167,17 @@ def test_probabilities_on_the_disk_are_written_without_a_copy(write, tmp_path, r
     assert read.shape == tuple(probabilities.shape) and (read[:, -1, -1] == stored[:, 0, 0]).all()
 
 
+def at_once(write: Callable[..., None], *arguments) -> None:
+    """As the folder of a run does in a thread."""
+    write(*arguments)
+
+
 @pytest.mark.parametrize("kind", [Masks, Probabilities])
 def test_a_full_disk_is_one_sentence(tmp_path, kind):
-    run = SimpleNamespace(
-        path=tmp_path, place=lambda *_, later: Path("/dev/full"), later=lambda write, *arguments: write(*arguments)
-    )
+    run = SimpleNamespace(path=tmp_path, place=lambda *_, **__: Path("/dev/full"), later=at_once)
     prediction = found("a.jpg", probabilities=torch.rand(3, 400, 600))
     with pytest.raises(MachineError, match=r"^'/dev/full' cannot be written: "):
-        kind(run).write(Item(prediction, "a.jpg", 1))
+        kind(run, Formats()).write(Item(prediction, "a.jpg", 1))
 
 
 # --- COCO -------------------------------------------------------------------------------------------------------------

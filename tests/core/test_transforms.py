@@ -139,10 +139,11 @@ def test_every_task_keeps_its_truth_on_the_image(task):
             white = result["mask"] == 7
             assert result["image"].dtype == np.uint8 and result["image"].shape[:2] == white.shape
             assert ((result["depth"] == 3.5) == white).all()
-            if white.sum() >= 60 and len(result["boxes"]) and "microscope" not in augment:
+            # The box around a turned box is larger than what it holds.
+            if white.sum() >= 60 and len(result["boxes"]) and augment not in ("microscope", "hed", "hed_crops"):
                 seen += 1
                 assert np.abs(result["boxes"][0] - extent(white)).max() <= 2
-        assert seen >= 4 or augment in ("microscope", "crops")
+        assert seen >= 4 or augment in ("microscope", "crops", "hed", "hed_crops")
     with pytest.raises(UsageError, match="There is no augmentation 'blur'"):
         module.transform(preprocessing(DataOptions(size=64)), "blur")
 
