@@ -20,6 +20,7 @@ TASKS = {
     "classification": "one class for the whole image",
     "detection": "a box and a class for each object",
     "segmentation": "a class for each pixel",
+    "edges": "how likely each pixel is on an edge",
 }
 
 # Of the data set that a ready-made model was trained on: what it does.

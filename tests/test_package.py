@@ -98,7 +98,7 @@ def _modules_after(code: str) -> set[str]:
     return set(done.stdout.splitlines()[-1].split())
 
 
-HEAVY = {"torch", "torchvision", "lightning", "albumentations", "cv2", "matplotlib", "sklearn", "torchmetrics"}
+HEAVY = {"torch", "torchvision", "lightning", "albumentations", "cv2", "matplotlib", "sklearn", "torchmetrics", "numba"}
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 import re
+import shutil
 import signal
 import struct
 import subprocess
@@ -61,11 +62,13 @@ def test_every_recipe_runs_on_tiny_data(name, blobs, tmp_path):
     line = ["train", name, "--out", str(tmp_path / "run"), "--trainer.max_epochs", "1", "--trainer.accelerator", "cpu"]
     line += ["--model.weights", "null", "--data.num_workers", "0", "--data.batch_size", "4"]
     line += ["--trainer.limit_train_batches", "2"]
-    if name.startswith(("detection/", "segmentation/")):  # drawn scenes, in place of the format of the recipe
+    if name.startswith(("detection/", "segmentation/", "edges/")):  # drawn scenes, in place of the format of the recipe
         line += ["--data.format", "shapes", "--data.images", "4", "--data.size", "96", "--data.batch_size", "2"]
         line += ["--data.aspect_buckets", "1"]  # they are all alike
     elif not name.endswith("_digits"):
         line += ["--data.root", str(blobs), "--data.size", "64"]
+    if name.startswith("edges/") and not name.endswith("_shapes"):
+        line += ["--data.splits", "[0.5, 0.25, 0.25]"]  # all three: `with_val`
     assert main(line) == 0
     assert (tmp_path / "run" / "best.ckpt").is_file()
 
@@ -142,6 +145,18 @@ def test_help_behind_a_recipe_shows_every_entry_with_its_meaning(capsys):
     ):
         assert entry in text
     assert "learning rate at its highest" in text
+
+
+def test_help_behind_a_recipe_whose_entry_is_a_mapping(capsys):
+    assert main(["train", "segmentation/unet_resnet34_folder", "--help"]) == 0  # model.loss names two
+    assert "{'cross_entropy': 1.0, 'dice': 1.0}" in " ".join(capsys.readouterr().out.split())
+
+
+def test_learning_rates_by_names_of_weights(tmp_path, capsys):
+    line = [*DIGITS, *FAST, "--out", str(tmp_path / "run"), "--optimizer.multipliers"]
+    assert main([*line, "{nothing.*: 2}"]) == 2
+    assert "no weight of this network has such a name" in capsys.readouterr().err
+    assert main([*line, '{head.*: 0.5, "*.bias": 2}']) == 0
 
 
 def test_a_run_is_not_overwritten_unasked(digits_run, capsys):
@@ -302,6 +317,18 @@ def test_capital_names_of_splits_are_splits(tmp_path, write_blobs, capsys):
     assert main([*BLOBS, "--data.root", str(tmp_path / "data"), "--out", str(tmp_path / "run")]) == 0
     assert read_checkpoint(tmp_path / "run")["foveal"]["class_names"] == ["cat", "dog"]
     assert "on 4 test images" in capsys.readouterr().out
+
+
+def test_validation_images_are_learnt_too_where_the_recipe_says_so(tmp_path, write_blobs, capsys):
+    for split, count in (("train", 4), ("val", 3), ("test", 2)):
+        write_blobs(tmp_path / "data" / split, names=("cat", "dog"), count=count)
+    line = [*BLOBS, "--data.root", str(tmp_path / "data"), "--data.with_val", "true"]
+    assert main([*line, "--out", str(tmp_path / "run")]) == 0
+    out = capsys.readouterr().out
+    assert "14 images to train, 6 to validate" in out and "on 4 test images" in out
+    shutil.rmtree(tmp_path / "data" / "test")
+    assert main([*line, "--out", str(tmp_path / "never")]) == 2
+    assert "data.with_val would leave no image unseen" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["photos #2", "2024-01-01", "0123", "a: b", "[x]", "null folder", "#photos", "ünï"])

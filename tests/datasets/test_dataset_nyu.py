@@ -316,7 +316,7 @@ def test_without_h5py_one_sentence_says_how_to_install_it(tmp_path, monkeypatch)
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(UsageError) as caught:
         opened(tmp_path)
-    assert str(caught.value) == 'The format nyu needs h5py: install it with pip install "foveal[nyu]".'
+    assert str(caught.value) == 'HDF5 files need h5py: install it with pip install "foveal[nyu]".'
     monkeypatch.undo()
     assert len(opened(tmp_path)) == 4
 
