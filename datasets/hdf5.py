@@ -4,7 +4,7 @@ A file of HDF5 may say that its data lie in others, by external links, external 
 from somewhere could so show what else is on this machine. All three are refused; of links only hard ones are followed.
 
 An open file must not be taken into a forked process, as loader workers are, so it is closed before; each opens its own.
-h5py is imported on first use: nothing but NYU's files needs it.
+h5py is imported on first use: nothing but NYU's files and Keras' weights needs it.
 """
 
 import os
@@ -78,7 +78,7 @@ def require_h5py() -> Any:
     try:
         import h5py
     except ImportError:
-        raise UsageError('The format nyu needs h5py: install it with pip install "foveal[nyu]".') from None
+        raise UsageError('HDF5 files need h5py: install it with pip install "foveal[nyu]".') from None
     if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
         # Behind h5py's own: what was registered last runs first before a fork, while h5py's lock is still to be had.
         release = _shelf.lock.release
