@@ -154,6 +154,7 @@ class _Exported:
         self._start = RUNTIMES[engine](precision)
         self._say = say
         self._divisor = getattr(task.head, "divisor", _DIVISOR)
+        self._step = 1 if getattr(task.head, "pads", False) else self._divisor  # from one size that comes to the next
         self._vary = _sizes_vary(task)
         self._folder = engines_folder() / f"{engine}-{_digest(task, engine)}"
         self._runs: dict[str, Run] = {}
@@ -218,7 +219,7 @@ class _Exported:
         example = _noise((2, height, width, channels), pixels.dtype)
         free = torch.export.Dim.DYNAMIC
         sizes = {0: free, 1: free, 2: free} if least else {0: free}
-        others = _other_shapes(height, width, least, self._divisor) if least else [(1, height, width)]
+        others = _other_shapes(height, width, least, self._step) if least else [(1, height, width)]
         with _plain_torch():
             _quiet("onnx_ir")  # which warns of what torch gives it
             exported = torch.export.export(self._module, (example,), dynamic_shapes=(sizes,))

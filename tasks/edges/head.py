@@ -19,11 +19,13 @@ class EdgeHead(nn.Module, ABC):
     `strides` and `centres` say where the cells of each side's map lie in the image: cell i at the pixel centre + i *
     stride (`cell_centres`; by default the cells cover it evenly). `margin`: how far the images are continued with 0,
     their mean colour, before the backbone sees them. `divisor`: images are to have sides of multiples of it.
-    `detect_edges` does both. `layers`: those of the backbone whose outputs `forward` reads, in place of its maps.
+    `detect_edges` does both, in what is exported, too (`pads`). `layers`: those of the backbone whose outputs `forward`
+    reads, in place of its maps.
     """
 
     layers: tuple[str, ...] = ()
     fuse: nn.Conv2d
+    pads = True
 
     def __init__(self, strides: Sequence[int], centres: Sequence[float] | None, margin: int) -> None:
         super().__init__()
@@ -70,7 +72,7 @@ def detect_edges(backbone: Backbone, head: EdgeHead, images: torch.Tensor) -> li
     margin, divisor = head.margin, head.divisor
     rest = [-(side + 2 * margin) % divisor for side in (width, height)]
     added = (margin, margin + rest[0], margin, margin + rest[1])
-    padded = F.pad(images, added) if any(added) else images
+    padded = F.pad(images, added)  # also where that is nothing: an exported graph has no other way for other sizes
     features = backbone.forward_with(padded, head.layers)[1] if head.layers else backbone(padded)
     return head(features, (height, width))
 
@@ -92,10 +94,11 @@ def upsample(scores: torch.Tensor, stride: int, centre: float, size: Sequence[in
     offset = round(offset)
     before = max(0, math.ceil(-offset / stride))
     start = offset + before * stride
-    cells = [math.ceil((start + side) / stride) + (not even) for side in size]
-    missing = [max(0, wanted - before - have) for wanted, have in zip(cells, scores.shape[2:], strict=True)]
-    if before or any(missing):
-        scores = F.pad(scores, (before, missing[1], before, missing[0]), mode="replicate")
+    for axis, side in zip((2, 3), size, strict=True):
+        # Not padded where cells are missing, but clamped: an exported graph has no other way for other sizes. ONNX
+        # divides towards 0, so nothing here is negative.
+        cells = torch.arange((start + side + stride - 1) // stride + 1, device=scores.device) - before
+        scores = scores.index_select(axis, cells.clamp(0, scores.shape[axis] - 1))
     if stride > 1:
         have = scores.shape[2:]
         fine = [side * stride for side in have] if even else [(side - 1) * stride + 1 for side in have]

@@ -21,6 +21,8 @@ from foveal.tasks.classification.options import ClassificationOptions
 from foveal.tasks.classification.task import ClassificationTask
 from foveal.tasks.detection.options import DetectionOptions
 from foveal.tasks.detection.task import DetectionTask
+from foveal.tasks.edges.options import EdgesOptions
+from foveal.tasks.edges.task import EdgesTask
 from foveal.tasks.segmentation.options import SegmentationOptions
 from foveal.tasks.segmentation.task import SegmentationTask
 
@@ -134,6 +136,25 @@ def test_masks_of_images_of_many_sizes_come_from_one_graph(engine, kept):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-3)
         assert (ours.argmax(dim=1) != theirs.argmax(dim=1)).float().mean() <= 1e-3
     assert [file.stem for file in set(kept.rglob("*.onnx")) - before] == ["float32-from64"]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_edges_of_sides_that_are_no_multiples_of_32_come_from_one_graph(engine, kept):
+    # 64 x 96 needs no padding: the graph is made for it, and must pad the others all the same.
+    torch.manual_seed(0)
+    task = calibrated(
+        EdgesTask(EdgesOptions(backbone="resnet18"), preprocessing=preprocessing(DataOptions(size=64))), drawn(8)
+    )
+    for side in task.head.sides:
+        torch.nn.init.normal_(side.weight, std=0.1)  # they start at 0: all answers would be alike
+    batches = [drawn(1, *size) for size in ((64, 96), (65, 99), (81, 127), (97, 64))]
+    wanted = answers(task, *batches)
+    before = set(kept.rglob("*.onnx"))
+    accelerate(task, CPU, engine=engine)
+    for ours, theirs in zip(answers(task, *batches), wanted, strict=True):
+        assert theirs.std() > 0.1
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-3)
+    assert [file.stem for file in set(kept.rglob("*.onnx")) - before] == ["uint8-from64"]
 
 
 def test_a_network_that_is_of_one_size_gets_a_graph_for_each(kept):
