@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ...backbones.weights import Weights
-from ...core.errors import ModelFileError, UsageError
+from ...core.errors import ModelFileError
 from ...core.images import ImageError
 from ...datasets.hdf5 import lies_elsewhere, opened
 
@@ -25,18 +25,19 @@ def read_keras(source: str | Path) -> Weights:
     """The kernels and biases of a file, float32, under `layer.weight` and `layer.bias`; kernels, which Keras has as
     (height, width, in, out), as (out, in, height, width). What else it holds is left out, such as an optimizer's.
 
-    Raises UsageError where there is no such file or h5py is missing, ModelFileError for a file that is damaged, leads
-    to others or holds no such arrays.
+    Raises UsageError where h5py is missing, ModelFileError for a file that is not there, is damaged, leads to others or
+    holds no such arrays.
     """
-    if not Path(source).is_file():
-        raise UsageError(f"There is no file of weights {source}: check the path.")
+    path = Path(source).expanduser()
+    if not path.is_file():
+        raise ModelFileError(f"There is no file of weights {source}: check the path.")
     weights: Weights = {}
     try:
-        with opened(str(Path(source).expanduser())) as file:
-            for path, array in _arrays(file, ""):
-                match = None if path.startswith("optimizer_weights/") else _NAME.fullmatch(path)
+        with opened(str(path)) as file:
+            for name, array in _arrays(file, ""):
+                match = None if name.startswith("optimizer_weights/") else _NAME.fullmatch(name)
                 if match:
-                    weights[f"{match['layer']}.{_KINDS[match['kind']]}"] = _in_torchs_order(path, array, source)
+                    weights[f"{match['layer']}.{_KINDS[match['kind']]}"] = _in_torchs_order(name, array, source)
     except ImageError as error:
         raise ModelFileError(str(error)) from error
     if not weights:

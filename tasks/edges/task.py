@@ -100,7 +100,7 @@ class EdgesTask(Task):
             self.note_losses(self._losses(outputs, batch["edges"][members, :height, :width]), len(members))
             found = outputs[-1].float().sigmoid()[:, 0].cpu().numpy()
             for member, edges in zip(members, found, strict=True):
-                truth = _drawn(batch["truth"][member])
+                truth = _drawn(batch["truth"][member], self.options.consensus)
                 metrics.update(edges, truth, number=number, name=batch["path"][member])
 
     def compute_metrics(self) -> dict[str, float]:
@@ -114,7 +114,7 @@ class EdgesTask(Task):
             return {name: 0.0 for name in ("ods", "ois", "ap", "r50")} | self.mean_losses()
         ods, ois = self.evaluated.ods, self.evaluated.ois
         if not self._is_test():
-            self.thresholds = [ods.threshold]
+            self.thresholds = [ods.threshold] if ods.f > 0 else []  # where nothing was right, none is the best
         numbers = {"ods": ods.f, "ods_recall": ods.recall, "ods_precision": ods.precision, "ois": ois.f}
         return {**numbers, "ap": self.evaluated.ap, "r50": self.evaluated.r50, **self.mean_losses()}
 
@@ -191,7 +191,12 @@ class EdgesTask(Task):
     def _looks(self) -> dict[str, Any]:
         wanted = self.prediction_options
         found = self.thresholds[0] if self.thresholds else _UNKNOWN_THRESHOLD
-        return {"threshold": found if wanted.score is None else wanted.score, "thin": wanted.thin}
+        thin = wanted.thin and not self._finds_lines()
+        return {"threshold": found if wanted.score is None else wanted.score, "thin": thin}
+
+    def _finds_lines(self) -> bool:
+        """Whether what is found is one pixel wide as it comes: no suppression makes it thinner, or is wanted."""
+        return isinstance(self.head, FilterDetector) and self.head.name != "sobel"
 
     def _is_test(self) -> bool:
         return self._trainer is not None and self.trainer.testing
@@ -200,8 +205,7 @@ class EdgesTask(Task):
         if self._metrics is None:
             from .metrics import EdgeMetrics
 
-            lines = isinstance(self.head, FilterDetector) and self.head.name != "sobel"  # one pixel wide as they come
-            self._metrics = EdgeMetrics(max_distance=self.options.max_distance, suppress=not lines)
+            self._metrics = EdgeMetrics(max_distance=self.options.max_distance, suppress=not self._finds_lines())
         return self._metrics
 
     def _write_table(self, name: str, path: str) -> None:
@@ -226,11 +230,11 @@ def _build(options: EdgesOptions, seen: Preprocessing, *, weights: str | None) -
     )
 
 
-def _drawn(truth: Mapping[str, torch.Tensor]) -> np.ndarray:
-    """What annotators drew, bool (A, H, W); where their shares alone are known, what half of them did."""
+def _drawn(truth: Mapping[str, torch.Tensor], consensus: float) -> np.ndarray:
+    """What annotators drew, bool (A, H, W); where their shares alone are known, what training takes for an edge."""
     if "annotators" in truth:
         return truth["annotators"].cpu().numpy()
-    return (truth["edges"][None] >= 0.5).cpu().numpy()
+    return (truth["edges"][None] > consensus).cpu().numpy()
 
 
 TASK = EdgesTask

@@ -78,8 +78,9 @@ def load_edge_weights(
     own |= {f"head.{key}": value for key, value in head.state_dict().items()}
     if "head.fuse.bias" not in found:  # Keras' conversions have none
         found["head.fuse.bias"] = torch.zeros(1)
-    _check(found, own, source)
-    first = convolutions(backbone)[0][0]
+    stages = convolutions(backbone)
+    _check(found, own, stages, source)
+    first = stages[0][0]
     _take_over_colours(found, f"backbone.{first}", mean, std)
     for module, part in ((backbone, "backbone."), (head, "head.")):
         module.load_state_dict({k.removeprefix(part): v for k, v in found.items() if k.startswith(part)})
@@ -158,11 +159,13 @@ def _take_over_colours(found: Weights, first: str, mean: Sequence[float], std: S
     found[f"{first}.weight"] = weight * scale
 
 
-def _check(found: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor], source: str) -> None:
-    wrong = [f"{key} is missing" for key in own if key not in found]
+def _check(
+    found: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor], stages: Sequence[Sequence[str]], source: str
+) -> None:
+    wrong = [f"{_theirs(key, stages)} is missing" for key in own if key not in found]
     wrong += [f"{key} is not known" for key in found if key not in own]
     wrong += [
-        f"{key} is {tuple(found[key].shape)} instead of {tuple(own[key].shape)}"
+        f"{_theirs(key, stages)} is {tuple(found[key].shape)} instead of {tuple(own[key].shape)}"
         for key in found.keys() & own.keys()
         if found[key].shape != own[key].shape
     ]
@@ -174,3 +177,15 @@ def _check(found: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor], s
     bad = next((key for key, value in found.items() if not value.isfinite().all()), None)
     if bad is not None:
         raise ModelFileError(f"{source}: {bad} holds NaN or infinite values; give another file.")
+
+
+def _theirs(key: str, stages: Sequence[Sequence[str]]) -> str:
+    """Our name, with Caffe's where it has one: those of the other layouts are near it, and ours is in no file."""
+    module, _, kind = key.rpartition(".")
+    names = {
+        f"backbone.{path}": f"conv{stage}_{number}"
+        for stage, paths in enumerate(stages, 1)
+        for number, path in enumerate(paths, 1)
+    }
+    names |= {f"head.sides.{side}": f"score_dsn{side + 1}" for side in range(5)} | {"head.fuse": "score_final"}
+    return f"{key} ({names[module]}.{kind} in Caffe)" if module in names else key

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from foveal.core.data import IMAGENET_MEAN, IMAGENET_STD
-from foveal.core.errors import ModelFileError, UsageError
+from foveal.core.errors import ModelFileError
 from foveal.tasks.build import build_backbone
 from foveal.tasks.edges.head import detect_edges
 from foveal.tasks.edges.heads import HEADS
@@ -206,7 +206,7 @@ def changed(weights, **changes):
 @pytest.mark.parametrize(
     ("weights", "head", "name", "sentence"),
     [
-        (lambda: changed(caffe(), conv3_2__bias=None), "hed", "vgg16", "backbone.features.12.bias is missing"),
+        (lambda: changed(caffe(), conv3_2__bias=None), "hed", "vgg16", r"12.bias \(conv3_2.bias in Caffe\) is missing"),
         (lambda: changed(caffe(), conv6_1__bias=torch.zeros(3)), "hed", "vgg16", "conv6_1.bias is not known"),
         (lambda: changed(caffe(), score_dsn2__bias=torch.zeros(2)), "hed", "vgg16", r"is \(2,\) instead of \(1,\)"),
         (lambda: changed(caffe(), upsample_2__weight=torch.ones(1, 1, 4, 4)), "hed", "vgg16", "is a learnt filter"),
@@ -242,12 +242,20 @@ def test_a_keras_file_with_an_array_that_unpacks_to_gigabytes(tmp_path):
         edge_weights(str(tmp_path / "a.h5"))
 
 
+def test_a_keras_file_is_found_at_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a.h5").write_bytes(b"nothing of the kind")
+    with pytest.raises(ModelFileError, match="is no HDF5 file"):
+        edge_weights("~/a.h5")
+
+
 def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "a.h5").write_bytes(b"nothing of the kind")
     with pytest.raises(ModelFileError, match="is no HDF5 file"):
         edge_weights(str(tmp_path / "a.h5"))
-    with pytest.raises(UsageError, match="There is no file of weights"):
-        edge_weights(str(tmp_path / "b.h5"))
+    for name in ("b.h5", "b.pth"):
+        with pytest.raises(ModelFileError, match="There is no file of weights"):
+            edge_weights(str(tmp_path / name))
     (tmp_path / "a.pth").write_bytes(b"PK\x03\x04 a zip, cut short")
     with pytest.raises(ModelFileError, match="damaged or cut short"):
         edge_weights(str(tmp_path / "a.pth"))

@@ -55,8 +55,8 @@ class Told(EdgesTask):
         return [torch.logit(torch.stack(maps)[:, None].float(), eps=1e-6)]
 
 
-def told(*answers: np.ndarray) -> Told:
-    task = Told(EdgesOptions(head="canny"), preprocessing=preprocessing(DataOptions()))
+def told(*answers: np.ndarray, head: str = "canny", **options) -> Told:
+    task = Told(EdgesOptions(head=head, **options), preprocessing=preprocessing(DataOptions()))
     task.answers = list(answers)
     return task.eval()
 
@@ -105,6 +105,15 @@ def test_an_image_without_edges_and_an_empty_map_are_defined():
     task.evaluate(make_batch([sample_of(0, nothing)], truth=True))
     found = task.compute_metrics()
     assert all(np.isfinite(value) for value in found.values()) and found["ods"] == 0
+    assert task.thresholds == []  # none is better than another: a prediction goes by 0.5
+
+
+@pytest.mark.parametrize(("consensus", "ods"), [(0.5, 0.0), (0.1, 1.0)])
+def test_of_shares_the_truth_is_what_training_takes_for_an_edge(consensus, ods):
+    # A grey map of a third says no more of its annotators; with a consensus of a tenth the network learns it.
+    task = told(line_at(20), consensus=consensus)
+    task.evaluate(make_batch([sample_of(0, line_at(20) / 3)], truth=True))
+    assert task.compute_metrics()["ods"] == ods
 
 
 def test_images_of_all_sizes_have_maps_of_their_size_whatever_else_is_in_their_batch():
@@ -137,11 +146,19 @@ def test_thin_leaves_lines_one_pixel_wide():
     edges = np.zeros((40, 60), np.float32)
     for column, value in ((28, 0.4), (29, 0.7), (30, 0.9), (31, 0.7), (32, 0.4)):
         edges[:, column] = value
-    task = told(edges)
+    task = told(edges, head="sobel")
     task.prediction_options = PredictionOptions(thin=True)
     (found,) = task.predict(make_batch([sample_of(0, edges)]))
     assert (found["edges"][10:30] > 0.01).sum(dim=1).tolist() == [1] * 20
     assert (found["edges"][10:30, 30] > 0.89).all()
+
+
+@pytest.mark.parametrize("head", ["canny", "laplacian"])
+def test_thin_leaves_the_lines_of_filters_as_they_are_and_as_they_are_evaluated(head):
+    task = told(line_at(1) * 0.75, head=head)  # at the border, where suppression would make it fade
+    task.prediction_options = PredictionOptions(thin=True)
+    (found,) = task.predict(make_batch([sample_of(0, line_at(1))]))
+    assert found["pixels"].tolist() == [40] and found["scores"].tolist() == [pytest.approx(0.75)]
 
 
 def test_tiles_give_what_the_whole_image_does():
