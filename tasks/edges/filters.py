@@ -99,7 +99,7 @@ class FilterDetector(nn.Module):
         """
         found = [FILTERS[self.name](np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy())) for image in images]
         maps = torch.from_numpy(np.stack(found))[:, None].to(images.device)
-        return [torch.logit(maps, eps=_SURE)]
+        return [torch.logit(maps + _SURE, eps=_SURE)]  # more: what the sigmoid rounds down would miss its threshold
 
 
 def _grey(image: np.ndarray) -> np.ndarray:

@@ -150,6 +150,15 @@ def test_in_the_place_of_a_network(name):
         assert probabilities[0].numpy() == pytest.approx(expected, abs=1e-5)
 
 
+def test_every_level_of_canny_reaches_a_threshold_of_that_level(monkeypatch):
+    # 26 / 32 as a logit in 32 bits and back is 0.81249994: validation at 31 thresholds would miss it at its own.
+    levels = np.tile(np.arange(33, dtype=np.float32) / 32, (3, 1))
+    monkeypatch.setitem(FILTERS, "canny", lambda image: levels)
+    (logits,) = FilterDetector("canny")(torch.zeros(1, 3, 3, 33, dtype=torch.uint8))
+    found = logits.sigmoid()[0, 0].double().numpy()
+    assert (found[:, :32] >= levels[:, :32]).all() and np.abs(found - levels).max() < 1e-5
+
+
 def test_a_filter_that_there_is_not():
     with pytest.raises(UsageError, match="no edge filter 'cany'; the nearest are canny"):
         FilterDetector("cany")
