@@ -51,6 +51,9 @@ def accelerate(
     The task must not be trained afterwards. Raises UsageError for a network that the engine can't take, MachineError
     where the compiler fails.
     """
+    if (compiled or engine != "torch") and not any(True for _ in task.parameters()):
+        option = "--compile" if compiled else f"--engine {engine}"
+        raise UsageError(f"{option} is for networks, and this model has none, as filters of edges; leave it out.")
     task.to(device).to(memory_format=torch.channels_last).eval()
     task.__dict__.pop("network", None)  # of an earlier call
     if compiled:

@@ -157,6 +157,12 @@ def test_edges_of_sides_that_are_no_multiples_of_32_come_from_one_graph(engine, 
     assert [file.stem for file in set(kept.rglob("*.onnx")) - before] == ["uint8-from64"]
 
 
+@pytest.mark.parametrize("options", [{"engine": "onnx"}, {"compiled": True}])
+def test_a_filter_is_no_network(options):
+    with pytest.raises(UsageError, match="for networks, and this model has none"):
+        accelerate(EdgesTask(EdgesOptions(head="canny")), CPU, **options)
+
+
 def test_a_network_that_is_of_one_size_gets_a_graph_for_each(kept):
     torch.manual_seed(0)
     seen = preprocessing(DataOptions(size=96, resize="fit"))
