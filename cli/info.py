@@ -48,6 +48,11 @@ def _is_weight(name: str) -> bool:
     )
 
 
+def _formula(calibration: dict[str, float]) -> str:
+    scale, shift = calibration["scale"], calibration["shift"]
+    return f"metres = {scale:.6g} x predicted {'-' if shift < 0 else '+'} {abs(shift):.6g}"
+
+
 def _print_table(entry: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.markup import escape
@@ -61,6 +66,7 @@ def _print_table(entry: dict[str, Any]) -> None:
         "parameters": f"{entry['parameters']:,}",
         "classes": f"{len(names)}: {', '.join(names[:10])}{' …' if len(names) > 10 else ''}",
         "preprocessing": ", ".join(f"{key} {value}" for key, value in entry["preprocessing"].items()),
+        **({"calibration": _formula(entry["calibration"])} if entry.get("calibration") else {}),
         **({"epoch": str(entry["epoch"] + 1)} if "epoch" in entry else {}),
         **{f"published {name}": text for name, text in entry.get("published", {}).items()},
         **({"file": entry["file"]} if "file" in entry else {}),

@@ -4,6 +4,7 @@ others on request.
 A run that was stopped or killed goes on when the same command is given again.
 """
 
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from ..tasks import is_ready_made
 from .main import CommandParser
 from .prediction import option, predict, verdict
 
-_FORMATS = "of boxes: coco,yolo,crops; of masks: coco; of edges: binary,svg,geojson; of all: parquet"
+_FORMATS = "of boxes: coco,yolo,crops; of masks: coco; of edges: binary,svg,geojson; of depth: npy,ply; of all: parquet"
 
 
 def run(arguments: list[str]) -> int:
@@ -30,6 +31,8 @@ def run(arguments: list[str]) -> int:
         raise UsageError(f"--device is {given.device}; give auto, cpu, cuda, cuda:N, gpu or mps.")
     if given.overlap is not None and given.tile is None:
         raise UsageError("--overlap is that of tiles, and there are none; give --tile PIXELS too.")
+    if given.focal is not None and given.intrinsics is not None:
+        raise UsageError("--focal and --intrinsics are both given, and say the same: leave one of them out.")
     chosen = {"compiled": given.compile, "precision": given.precision, "device": given.device}
     given.device = check_engine(given.engine, **chosen)
     given.models, given.paths = _models_and_paths(given.checkpoint, given.paths)
@@ -132,6 +135,9 @@ def _add_task_options(parser: CommandParser) -> None:
     add("--probabilities", action="store_true", default=None, help="also write those of all classes, a .npy each")
     add("--thin", action="store_true", default=None, help="of edges keep the highest, lines about one pixel wide")
     add("--bits", type=int, choices=(8, 16), help="of a pixel in the files of edges (default: 8)")
+    add("--depth-scale", type=float, metavar="N", help="steps of a PNG of depth to the metre (default: 256)")
+    add("--focal", type=float, metavar="PIXELS", help="of the camera, in pixels: also write clouds of points")
+    add("--intrinsics", type=_intrinsics, metavar="FX,FY,CX,CY", help="of the camera, in place of --focal")
 
 
 def _shard(text: str) -> tuple[int, int]:
@@ -155,6 +161,18 @@ def _scales(text: str) -> tuple[float, ...]:
     return scales
 
 
+def _intrinsics(text: str) -> tuple[float, ...]:
+    try:
+        values = tuple(float(name) for name in _names(text))
+    except ValueError:
+        values = ()
+    if len(values) != 4 or not all(map(math.isfinite, values)) or min(values[:2]) <= 0:
+        raise UsageError(
+            f"--intrinsics takes FX,FY,CX,CY, four numbers in pixels of the files, the first two above 0, not '{text}'."
+        )
+    return values
+
+
 # What each number may be.
 _ONE_OR_MORE: tuple[Callable[[float], bool], str] = (lambda value: value >= 1, "1 or more")
 _SHARE: tuple[Callable[[float], bool], str] = (lambda value: 0 <= value <= 1, "from 0 to 1")
@@ -163,6 +181,8 @@ _BOUNDS: dict[str, tuple[Callable[[float], bool], str]] = {
     "batch_size": _ONE_OR_MORE,
     "every": _ONE_OR_MORE,
     "timeout": (lambda value: value > 0, "above 0"),
+    "depth_scale": (lambda value: 0 < value < math.inf, "above 0"),
+    "focal": (lambda value: 0 < value < math.inf, "above 0"),
     "ray": _ONE_OR_MORE,
     "num_workers": (lambda value: value >= 0, "0 or more"),
     "max_bad": (lambda value: value >= 0, "0 or more"),

@@ -19,6 +19,7 @@ from ..tasks import is_ready_made
 if TYPE_CHECKING:
     import torch
 
+    from ..core.depth_files import Camera
     from ..core.input_list import InputList
     from ..core.predict import Running
     from ..core.run_folder import RunFolder
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 # What results depend on.
 _RESULTS = ("precision", "engine", "compile", "batch_size", "every", "exact", "draw", "report", "crop_margin")
+_WISHES = {"crops": "--save-crops", "ply": "--focal or --intrinsics"}  # that ask for a format too
 _TASK_OPTIONS = tuple(field.name for field in fields(PredictionOptions))
 
 
@@ -177,10 +179,27 @@ def _writer(given: Any, model: _Model, run: "RunFolder", inputs: "InputList") ->
     from ..core.writers import FolderWriter
 
     task = model.task
-    formats = Formats(model.formats, task.class_names, given.crop_margin, task.prediction_options.bits)
+    options = task.prediction_options
+    formats = Formats(
+        model.formats,
+        task.class_names,
+        given.crop_margin,
+        options.bits,
+        depth_scale=options.depth_scale,
+        camera=_camera(options),
+        about={**task.about(), "model": _described(model)},
+    )
     report = Report(task.draw, _described(model)) if given.report else None
     draw = task.draw if given.draw else None
     return FolderWriter(run, inputs, every=given.every, draw=draw, formats=formats, report=report)
+
+
+def _camera(options: PredictionOptions) -> "Camera | None":
+    from ..core.depth_files import Camera
+
+    if options.intrinsics is not None:
+        return Camera(*options.intrinsics)
+    return Camera(options.focal, options.focal) if options.focal is not None else None
 
 
 def _finish(given: Any, model: _Model, writer: "FolderWriter", saved: float) -> dict[str, Any]:
@@ -258,9 +277,14 @@ def _check_formats(given: Any, tasks: Sequence["Task"]) -> None:
     from ..core.writers import FORMATS, OF_ALL_TASKS, check_formats
 
     check_formats(given.formats)
+    if "ply" in given.formats and given.focal is None and given.intrinsics is None:
+        raise UsageError(
+            "--formats ply needs the camera: give --focal PIXELS, its focal length in pixels of the image files, or "
+            "--intrinsics FX,FY,CX,CY."
+        )
     for name in _format_names(given):
         if name not in OF_ALL_TASKS and not any(name in task.FORMATS for task in tasks):
-            wish = f"--formats {name}" if name in given.formats else "--save-crops"
+            wish = f"--formats {name}" if name in given.formats else _WISHES[name]
             taken = ",".join((*tasks[0].FORMATS, *OF_ALL_TASKS))
             raise UsageError(
                 f"{wish} is of {FORMATS[name].subject()}, and {tasks[0].name} finds none; it takes --formats {taken}."
@@ -281,7 +305,8 @@ def _formats(given: Any, task: "Task") -> tuple[str, ...]:
 
 
 def _format_names(given: Any) -> tuple[str, ...]:
-    return (*given.formats, *(["crops"] if given.save_crops else []))
+    camera = given.focal is not None or given.intrinsics is not None
+    return (*given.formats, *(["crops"] if given.save_crops else []), *(["ply"] if camera else []))
 
 
 def option(name: str) -> str:
@@ -293,7 +318,8 @@ def _described(model: _Model) -> str:
     """The model in a few words."""
     recipe = model.task.recipe.get("model", {})
     parts = [recipe[key] for key in ("head", "backbone") if isinstance(recipe.get(key), str)]
-    return ", ".join([model.name, *parts, f"{len(model.task.class_names)} classes"])
+    classes = len(model.task.class_names)
+    return ", ".join([model.name, *parts, *([f"{classes} classes"] if classes else [])])
 
 
 def _trained_batch_size(task: "Task") -> int | None:

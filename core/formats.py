@@ -3,14 +3,15 @@
 import os
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
+from .depth_files import STEPS, Camera
 from .errors import DataWarning
 from .images import ImageError, read_image
 from .input_list import InputList
@@ -24,13 +25,17 @@ LONGEST = 65_000  # pixels a side of a picture, with room for a legend: a JPEG h
 @dataclass(frozen=True)
 class Formats:
     """Which formats are wanted beside lines and tables, as in `writers.FORMATS`; the names of all classes; what a crop
-    shows around its box, as a share of the box's sides; and the bits of a map of edges, 8 or 16.
+    shows around its box, as a share of the box's sides; the bits of a map of edges, 8 or 16; of a map of depth the
+    steps to the metre, the camera, where it is known, and what else is to be said about its numbers.
     """
 
     names: Sequence[str] = ()
     class_names: Sequence[str] = ()
     crop_margin: float = 0.0
     bits: int = 8
+    depth_scale: float = STEPS
+    camera: Camera | None = None
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 def text_bytes(text: str) -> bytes:

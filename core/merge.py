@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UsageError
-from .run_folder import PARQUET, REPORT, SUMMARY, GrowingFile, RunFolder
+from .run_folder import DEPTH_ABOUT, DEPTH_SCALE, PARQUET, REPORT, SUMMARY, GrowingFile, RunFolder
 
 _SHARD = "shard"  # the entry of a run's identity
 # COCO's lists have an entry a line: how many lines come before, which entry is the number of an image, and the end.
 _LISTS = {"coco_results.json": (1, "image_id", b"\n]\n"), "coco_images.json": (2, "id", b"\n]}\n")}
+_ALIKE = (DEPTH_SCALE, DEPTH_ABOUT)  # in all shards that have it: one that found nothing does not
 _BLOCK = 2**20  # bytes
 
 
@@ -37,6 +38,8 @@ def merge(folder: Path, *, overwrite: bool = False) -> dict[str, Any]:
             there = [shard / name for shard in shards]
             if name in _LISTS:
                 _join_lists(run, name, there, summaries)
+            elif name in _ALIKE:
+                _take_first(run, name, there)
             elif any(path.is_dir() for path in there):
                 _join_folders(run, name, there)
             elif name not in (SUMMARY, REPORT, PARQUET):
@@ -120,6 +123,12 @@ def _entries(path: Path, above: int) -> Iterator[dict[str, Any]]:
         for line in islice(file, above, None):
             if line.startswith(b"{"):
                 yield json.loads(line.rstrip(b",\n"))
+
+
+def _take_first(run: RunFolder, name: str, parts: Sequence[Path]) -> None:
+    """A file that is the same wherever it is."""
+    with run.whole(name) as path:
+        shutil.copyfile(next(part for part in parts if part.exists()), path)
 
 
 def _join_folders(run: RunFolder, name: str, parts: Sequence[Path]) -> None:

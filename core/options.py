@@ -84,6 +84,10 @@ class PredictionOptions:
         probabilities: keep those of all classes at each pixel, in the size of the file.
         thin: of edges, keep lines about one pixel wide, by non-maximum suppression.
         bits: of a pixel in the files of edges, 8 or 16.
+        depth_scale: of depth, steps of its 16-bit PNGs to the metre: with 256 they hold up to 255 metres.
+        focal: of the camera, its focal length in pixels of the files; None where it is not known.
+        intrinsics: of the camera, fx, fy, cx and cy in pixels of the files, in place of `focal`, whose axis goes
+            through the image's middle.
     """
 
     top_k: int = 5
@@ -99,6 +103,9 @@ class PredictionOptions:
     probabilities: bool = False
     thin: bool = False
     bits: Literal[8, 16] = 8
+    depth_scale: float = 256.0
+    focal: float | None = None
+    intrinsics: tuple[float, float, float, float] | None = None
 
 
 @dataclass

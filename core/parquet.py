@@ -26,6 +26,12 @@ COLUMNS: Mapping[str, str] = {
     "probabilities": "string",
     "edges": "string",
     "threshold": "float64",
+    "depth": "string",
+    "nearest": "float64",
+    "median": "float64",
+    "farthest": "float64",
+    "known": "float64",
+    "normals": "string",
 }
 _ALWAYS = ("path", "size", "labels", "scores", "names")
 _GROUP = 2**22  # bytes of lines: so much is in memory at once, and is a group of rows in the file

@@ -8,6 +8,7 @@ that some files are read a second time.
 
 import base64
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -19,6 +20,7 @@ import numpy as np
 import torch
 
 from . import report_page as page
+from .depth_files import from_colours, read_map, read_steps
 from .edge_formats import read_edges
 from .formats import Item
 from .images import ImageError
@@ -112,7 +114,7 @@ def chosen_of(count: int, most: int) -> set[int]:
 
 def rebuilt(line: Mapping[str, Any], folder: Path) -> Prediction:
     """The prediction that a line of `predictions.jsonl` in `folder` was written of, but for its probabilities; raises
-    OSError where its mask or its edges are gone.
+    OSError where its maps are gone.
     """
     values = {key: value for key, value in line.items() if key != "probabilities"}
     values["size"] = tuple(line["size"])
@@ -125,6 +127,10 @@ def rebuilt(line: Mapping[str, Any], folder: Path) -> Prediction:
         values["mask"] = torch.from_numpy(read_mask(folder / values["mask"]))
     if "edges" in values:
         values["edges"] = torch.from_numpy(read_edges(folder / values["edges"]))
+    if "depth" in values:
+        values["depth"] = torch.from_numpy(read_map(folder / values["depth"], read_steps(folder)))
+    if "normals" in values:
+        values["normals"] = torch.from_numpy(from_colours(read_mask(folder / values["normals"])))
     return Prediction(**values)
 
 
@@ -132,7 +138,7 @@ class Tally:
     """Counts over lines.
 
     Of boxes and masks, each score and each class counts; of a list of classes for the whole image, the first alone; and
-    an image without any edge has none.
+    an image without any edge has none. Of depth, distances.
     """
 
     def __init__(self) -> None:
@@ -144,15 +150,19 @@ class Tally:
         self.pixels = Counter[int]()  # of each label
         self.names: dict[int, str] = {}  # of the labels
         self._area = 0  # pixels of all images
-        self._kind = "classes"  # or boxes, mask or edges
+        self._kind = "classes"  # or boxes, mask, edges or depth
+        self._nearest, self._farthest = math.inf, 0.0  # metres
         self._labels: list[int] = []
         self._scores: list[float] = []
 
     def add(self, line: Mapping[str, Any]) -> None:
         """Count a line."""
-        self._kind = next((kind for kind in ("boxes", "mask", "edges") if kind in line), "classes")
+        self._kind = next((kind for kind in ("boxes", "mask", "edges", "depth") if kind in line), "classes")
         self.lines += 1
         labels, names, scores = (line.get(key, []) for key in ("labels", "names", "scores"))
+        if self._kind == "depth" and line["known"]:
+            self._nearest = min(self._nearest, line["nearest"])
+            self._farthest = max(self._farthest, line["farthest"])
         if self._kind == "edges" and line["pixels"] == [0]:
             labels, names, scores = [], [], []
         self.empty += not labels
@@ -184,6 +194,17 @@ class Tally:
     def objects(self) -> int | None:
         """Boxes, where there are such."""
         return self.counts.total() if self._kind == "boxes" else None
+
+    def found(self) -> list[page.Number]:
+        """What is worth a large number: of depth the ends of its range, else objects and classes."""
+        if self._kind == "depth":
+            ends = {"nearest": self._nearest, "farthest": self._farthest} if self._farthest else {}
+            return [page.Number(f"{end}, metres", f"{value:,.2f}") for end, value in ends.items()]
+        objects = self.objects
+        return [
+            *([page.Number("objects", f"{objects:,}")] if objects is not None else []),
+            page.Number("classes found", f"{len(self.counts):,}"),
+        ]
 
     def score_chart(self, what: str) -> str:
         """The histogram of the scores of `what` was predicted."""
@@ -229,12 +250,10 @@ class Tally:
 
 
 def _numbers(summary: Mapping[str, Any], tally: Tally, what: str) -> list[page.Number]:
-    objects = tally.objects
     return [
         page.Number(f"{what} predicted", f"{summary['predicted']:,}"),
         page.Number("unreadable", f"{summary['failed']:,}", "bad" if summary["failed"] else ""),
-        *([page.Number("objects", f"{objects:,}")] if objects is not None else []),
-        page.Number("classes found", f"{len(tally.counts):,}"),
+        *tally.found(),
         page.Number("seconds", f"{summary['seconds']:,.1f}", "time"),
         page.Number(f"{what} a second", f"{summary['rate']:,.1f}", "time"),
     ]
@@ -252,6 +271,8 @@ def _shown(shown: int, count: int, what: str) -> str:
 def _result(line: Mapping[str, Any]) -> str:
     """What was found first."""
     names, scores = line.get("names", []), line.get("scores", [])
+    if line.get("known"):
+        return f"{line['nearest']:.2f} to {line['farthest']:.2f} m, half of it within {line['median']:.2f} m"
     if not names:
         return "nothing found"
     if "pixels" in line:

@@ -30,6 +30,9 @@ except ImportError:  # Windows: no lock there
     fcntl = None
 
 SUMMARY, REPORT, PARQUET = "summary.json", "report.html", "predictions.parquet"  # made at the end of a run
+# Of maps of depth: how many of their steps are a metre, where `datasets/depths.py` looks for it, and all else about
+# them.
+DEPTH_SCALE, DEPTH_ABOUT = "depth_scale.txt", "depth.json"
 _STATE, _MADE, _LOCK = "state.json", "made", "lock"
 _THREADS = 4  # that write whole files: each holds a prediction
 

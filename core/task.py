@@ -121,6 +121,10 @@ class Task(pl.LightningModule):
         """The way from an image file to the network's input."""
         raise NotImplementedError
 
+    def about(self) -> dict[str, Any]:
+        """What a run of prediction says of the task's numbers beside them, where they need it: plain values."""
+        return {}
+
     def truth(self, sample: Mapping[str, Any]) -> Prediction:
         """What a perfect model would predict for a sample of a data set: to be drawn beside what this one does."""
         raise NotImplementedError

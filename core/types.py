@@ -23,6 +23,8 @@ class Sample(TypedDict):
     mask: NotRequired[torch.Tensor]  # int64 (H, W), class numbers; 255 = ignore
     edges: NotRequired[torch.Tensor]  # float32 (H, W), the share of annotators who marked the pixel
     depth: NotRequired[torch.Tensor]  # float32 (H, W), metres; 0 = no measurement
+    # float32 (3, H, W): unit vectors, x right, y down, z forward, towards the camera; 0, 0, 0 = not known
+    normals: NotRequired[torch.Tensor]
     identity: NotRequired[int]  # whose face it is
     sequence: NotRequired[int]  # of a frame: its video
     frame: NotRequired[int]  # and its number in it, from 0
@@ -40,6 +42,7 @@ class Batch(TypedDict):
     mask: NotRequired[torch.Tensor]  # int64 (N, H, W); 255, ignore, where padded
     edges: NotRequired[torch.Tensor]  # float32 (N, H, W); -1, not known, where padded
     depth: NotRequired[torch.Tensor]  # float32 (N, H, W); 0, no measurement, where padded
+    normals: NotRequired[torch.Tensor]  # float32 (N, 3, H, W); 0, not known, where padded
     boxes: NotRequired[list[torch.Tensor]]  # N of (K, 4)
     labels: NotRequired[list[torch.Tensor]]  # N of (K,)
     crowd: NotRequired[list[torch.Tensor]]  # N of (K,)
@@ -56,7 +59,7 @@ class Prediction(TypedDict):
     labels: torch.Tensor  # int64 (K,), the classes of `scores`
     # float32 (K,), falling: of boxes, or probabilities of classes. With a mask: the mean probability of a class's
     # pixels, and the classes that are there come by falling number of pixels. With edges: that of the pixels found, 0
-    # where there are none, of one class named edge.
+    # where there are none, of one class named edge. With depth: none, K is 0.
     scores: torch.Tensor
     names: list[str]  # K class names
     boxes: NotRequired[torch.Tensor]  # float32 (K, 4), xyxy
@@ -65,6 +68,13 @@ class Prediction(TypedDict):
     probabilities: NotRequired[torch.Tensor]  # float16 (C, H, W), of all classes, where they were asked for
     edges: NotRequired[torch.Tensor]  # float32 (H, W), 0 to 1: how sure it is that there is an edge
     threshold: NotRequired[float]  # of edges: from here on a pixel counts as found
+    depth: NotRequired[torch.Tensor]  # float32 (H, W), metres along the camera's axis; 0 = not known
+    nearest: NotRequired[float]  # of depth: metres, over the pixels that are known; 0 where none are
+    median: NotRequired[float]
+    farthest: NotRequired[float]
+    known: NotRequired[float]  # of depth: the share of pixels whose distance is known
+    # float32 (3, H, W), of unit length and towards the camera: x to the right, y down, z forward; 0 = not known
+    normals: NotRequired[torch.Tensor]
     frame: NotRequired[int]  # of a video: the frame's number, from 0; `path` is the video's
 
 

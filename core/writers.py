@@ -2,9 +2,9 @@
 
 `predictions.jsonl` holds one line an image or frame; `predictions.csv` one row an image, or one a box or a class of a
 mask where the task finds such; `failures.jsonl` one line for each file that could not be read; `summary.json`, written
-last, the counts. What is said pixel by pixel has files of its own, in `masks/`, `probabilities/` and `edges/`. On
-request: `pictures/` mirrors the input with a drawn picture for each image and a drawn video for each video; a page
-about the whole run; and files in the formats of others.
+last, the counts. What is said pixel by pixel has files of its own, in `masks/`, `probabilities/`, `edges/`, `depth/`
+and `normals/`. On request: `pictures/` mirrors the input with a drawn picture for each image and a drawn video for each
+video; a page about the whole run; and files in the formats of others.
 """
 
 import csv
@@ -22,6 +22,7 @@ import torch
 
 from .box_formats import Crops, Yolo
 from .coco_results import Coco
+from .depth_formats import Depth, Normals, Npy, Ply
 from .edge_formats import Binary, Edges, GeoJson, Svg
 from .errors import UsageError, unknown
 from .formats import LONGEST, Format, Formats, Item, text_bytes, without_image
@@ -30,7 +31,7 @@ from .input_list import InputList
 from .mask_formats import Masks, PixelFiles, Probabilities
 from .parquet import Parquet
 from .report import Draw, Report
-from .run_folder import REPORT, SUMMARY, RunFolder
+from .run_folder import DEPTH_ABOUT, DEPTH_SCALE, REPORT, SUMMARY, RunFolder
 from .types import Prediction
 from .videos import VideoFile, read_header
 
@@ -42,11 +43,14 @@ FORMATS: Mapping[str, type[Format]] = {
     "binary": Binary,
     "svg": Svg,
     "geojson": GeoJson,
+    "npy": Npy,
+    "ply": Ply,
     "parquet": Parquet,
 }
 OF_ALL_TASKS = ("parquet",)
 
-_PIXELS: tuple[type[PixelFiles], ...] = (Masks, Probabilities, Edges)
+_PIXELS: tuple[type[PixelFiles], ...] = (Masks, Probabilities, Edges, Depth, Normals)
+_DISTANCES = ("nearest", "median", "farthest")  # metres
 _LARGE = 2**26  # pixels, 0.2 GB as RGB: more than each of several threads should hold
 _COMMIT_INPUTS, _COMMIT_SECONDS = 1024, 10.0  # what a kill costs at most
 # All that a run may leave in its folder.
@@ -57,6 +61,8 @@ NAMES = (
     SUMMARY,
     REPORT,
     "pictures",
+    DEPTH_SCALE,
+    DEPTH_ABOUT,
     *(kind.FOLDER for kind in _PIXELS),
     *(name for kind in FORMATS.values() for name in kind.NAMES),
 )
@@ -274,6 +280,8 @@ def _csv_header(prediction: Prediction, frames: bool) -> list[str]:
         return [*first, "name", "score", "x1", "y1", "x2", "y2"]
     if "pixels" in prediction:
         return [*first, "name", "score", "pixels", "share"]
+    if "depth" in prediction:
+        return [*first, *_DISTANCES, "known"]
     ranks = range(1, len(prediction["names"]) + 1)
     return [*first, *(f"{what}_{rank}" for rank in ranks for what in ("name", "score"))]
 
@@ -292,4 +300,6 @@ def _csv_rows(prediction: Prediction, frames: bool) -> list[list[Any]]:
         return [
             [*first, *pair, count, f"{count / (height * width):.6f}"] for pair, count in zip(pairs, counts, strict=True)
         ]
+    if "depth" in prediction:
+        return [[*first, *(f"{prediction[key]:.3f}" for key in _DISTANCES), f"{prediction['known']:.6f}"]]
     return [[*first, *(value for pair in pairs for value in pair)]]

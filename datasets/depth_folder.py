@@ -22,8 +22,11 @@ from .paired import Folders, PairedFiles, find_pairs
 
 _KITTI_MAPS = "groundtruth_depth"  # beside image/ in its val_selection_cropped/
 # Words in which the names of a pair may differ: "..._sync_image_0000000005_image_02" and
-# "..._sync_groundtruth_depth_0000000005_image_02" of KITTI, "rgb_00001" and "depth_00001" of others.
-_WORDS = frozenset(("image", "img", "rgb", "color", "colour", "depth", "groundtruth", "gt", "sync"))
+# "..._sync_groundtruth_depth_0000000005_image_02" of KITTI, "rgb_00001" and "depth_00001" of others; and "1.jpg.png",
+# which `foveal predict` makes of 1.jpg.
+_WORDS = frozenset((
+    "image", "img", "rgb", "color", "colour", "depth", "groundtruth", "gt", "sync", "jpg", "jpeg", "png", "webp",
+))  # fmt: skip
 
 
 def open_split(
