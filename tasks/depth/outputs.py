@@ -1,0 +1,129 @@
+"""From the raw maps of a head to metres, by the names that a recipe uses.
+
+However far a raw value lies outside, depths stay in `min_depth` to `max_depth` and keep their gradient: a pixel that
+said more than the most can be told that it was less.
+"""
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ...core.errors import UsageError
+from .head import at_least_float32
+
+OutputName = Literal["linear", "log", "bins"]
+
+_FEWEST, _MOST = 2, 1000  # bins
+
+
+class Output(nn.Module):
+    """From raw maps (N, `channels`, h, w) to depths (N, h, w) in metres, `min_depth` to `max_depth`, float32, or
+    float64 of such maps.
+
+    Raises UsageError unless 0 < `min_depth` < `max_depth`, both finite.
+    """
+
+    channels = 1
+
+    def __init__(self, min_depth: float, max_depth: float) -> None:
+        super().__init__()
+        if not 0 < min_depth < max_depth < math.inf:
+            raise UsageError(
+                f"Depths from {min_depth} to {max_depth} metres are no range; set model.min_depth above 0 and "
+                "model.max_depth above it, as 0.5 and 80."
+            )
+        self.min_depth = min_depth
+        self.max_depth = max_depth
+
+    def extra_repr(self) -> str:
+        """For print."""
+        return f"{self.min_depth} to {self.max_depth} m"
+
+    def _within(self, depth: torch.Tensor) -> torch.Tensor:
+        return _bounded(depth, self.min_depth, self.max_depth)
+
+
+class Linear(Output):
+    """Raw values are metres, as Laina et al. 2016 have it, but counted in halves of the range and from its middle: -1
+    is `min_depth`, 1 is `max_depth`.
+    """
+
+    def forward(self, raw: torch.Tensor) -> torch.Tensor:
+        """See `Output`."""
+        middle, half = (self.max_depth + self.min_depth) / 2, (self.max_depth - self.min_depth) / 2
+        return self._within(middle + half * at_least_float32(raw[:, 0]))
+
+
+class Log(Output):
+    """Raw values are natural logarithms of metres, as Eigen et al. 2014 have it, but counted from the middle of the
+    range: 0 is the geometric mean of `min_depth` and `max_depth`.
+    """
+
+    def forward(self, raw: torch.Tensor) -> torch.Tensor:
+        """See `Output`."""
+        least, most = math.log(self.min_depth), math.log(self.max_depth)
+        logarithms = _bounded((least + most) / 2 + at_least_float32(raw[:, 0]), least, most)
+        return self._within(logarithms.exp())  # rounding may have left the range
+
+
+class Bins(Output):
+    """Raw values are scores of `bins` ranges of depth, which get wider with distance by one factor (Fu et al., Deep
+    ordinal regression network for monocular depth estimation, 2018, equation 1); the depth is the mean of their middles
+    weighted by probability (Bhat et al., AdaBins, 2021, equation 3), which needs no steps.
+
+    `edges` (bins + 1,) and `centres` (bins,), in metres. Raises UsageError for fewer than 2 bins or more than 1000, and
+    as `Output` does.
+    """
+
+    edges: torch.Tensor
+    centres: torch.Tensor
+
+    def __init__(self, min_depth: float, max_depth: float, bins: int = 80) -> None:
+        super().__init__(min_depth, max_depth)
+        if not _FEWEST <= bins <= _MOST:
+            raise UsageError(f"model.bins is {bins}; set a number from {_FEWEST} to {_MOST}, as 80.")
+        self.channels = bins
+        edges = torch.linspace(math.log(min_depth), math.log(max_depth), bins + 1, dtype=torch.float64).exp()
+        self.register_buffer("edges", edges.float(), persistent=False)
+        self.register_buffer("centres", ((edges[1:] + edges[:-1]) / 2).float(), persistent=False)
+
+    def forward(self, raw: torch.Tensor) -> torch.Tensor:
+        """See `Output`."""
+        shares = at_least_float32(raw).softmax(dim=1)
+        return self._within((shares * self.centres[:, None, None].to(shares.dtype)).sum(dim=1))
+
+    def ordinal_loss(self, raw: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+        """The ordinal loss (Fu et al. 2018, equations 2 and 3) of raw maps (N, `bins`, h, w): a mean over the pixels of
+        `truth` (N, h, w) that are known, above 0 and finite; 0, with a gradient of 0, if there are none.
+
+        For each edge between bins it asks whether the pixel lies beyond it: - sum over those before the true depth of
+        log P(beyond) - sum over the others of log(1 - P(beyond)), so that a bin far from the true one costs more than
+        its neighbour. P(beyond) is the share of the bins beyond, where the paper has two outputs an edge. Depths
+        outside of the range count as its ends.
+        """
+        known = truth.isfinite() & (truth > 0)
+        scores = F.log_softmax(at_least_float32(raw), dim=1)
+        beyond = scores.flip(1).logcumsumexp(dim=1).flip(1)[:, 1:]
+        before = scores.logcumsumexp(dim=1)[:, :-1]
+        inner = self.edges[1:-1, None, None].to(truth.dtype)
+        errors = -torch.where(truth[:, None] >= inner, beyond, before).sum(dim=1)
+        return torch.where(known, errors, 0).sum() / known.sum().clamp(min=1)
+
+
+OUTPUTS: dict[str, type[Output]] = {"linear": Linear, "log": Log, "bins": Bins}
+
+
+def make_output(name: str, *, min_depth: float, max_depth: float, bins: int = 80) -> Output:
+    """The output of a recipe; `bins` counts for the one of that name alone. Raises UsageError as the outputs do."""
+    if name == "bins":
+        return Bins(min_depth, max_depth, bins)
+    return OUTPUTS[name](min_depth, max_depth)
+
+
+def _bounded(x: torch.Tensor, least: float, most: float) -> torch.Tensor:
+    """`x` cut to `least`..`most`, with the gradient that it has without the cut."""
+    cut = x.clamp(least, most)
+    return cut.detach() + (x - x.detach()) if x.requires_grad else cut
