@@ -33,7 +33,7 @@ class UpConvolution(nn.ConvTranspose2d):
 
 
 class UpProjection(nn.Module):
-    """Figure 2 (c), as fast as (d): up-convolution, ReLU and a 3 x 3 convolution, and beside them an up-convolution that
+    """Figure 2 (c), as fast as (d): up-convolution, ReLU, a 3 x 3 convolution, and beside them an up-convolution that
     projects to their sum. Both up-convolutions read the same map, and are one, of twice the channels.
 
     (N, `in_channels`, H, W) to (N, `out_channels`, 2 H, 2 W).
