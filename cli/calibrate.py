@@ -94,7 +94,7 @@ def _read(file: Path) -> list[_Point]:
         raise UsageError(f"{file}: there is no such file; --points is a CSV file with path,x,y,metres.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"'{file}' cannot be read as text in UTF-8: {error}.") from None
-    reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True)
+    reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
     try:
         missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
         if missing:
@@ -109,6 +109,8 @@ def _read(file: Path) -> list[_Point]:
 
 def _point(file: Path, line: int, row: dict[str, str | None]) -> _Point:
     path = (row["path"] or "").strip()
+    if None in row:  # a comma for the decimal point, say
+        raise DataError(f"'{file}', line {line}: there are more values than the first line has columns.")
     if not path:
         raise DataError(f"'{file}', line {line}: the path is empty; write the image's.")
     x, y, metres = (_number(file, line, name, row[name]) for name in _COLUMNS[1:])
@@ -123,7 +125,8 @@ def _number(file: Path, line: int, name: str, text: str | None) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise DataError(f"'{file}', line {line}: {name} is {text!r}; it must be a number.")
+        given = f"'{text}'" if text else "missing"
+        raise DataError(f"'{file}', line {line}: {name} is {given}; it must be a number.")
     return value
 
 
