@@ -1,11 +1,15 @@
 """From metres to predictions, in one and in tiles; what is drawn of them; scale and shift."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import skimage
 import torch
 
 from foveal.core.checkpoint import AtomicCheckpointIO, read_checkpoint
 from foveal.core.errors import DataError, ModelFileError
+from foveal.core.images import read_image
 from foveal.core.maps import TileBlender, tile_prediction, tiling
 from foveal.core.types import Prediction
 from foveal.tasks.depth.calibration import calibrated, fit_calibration, read_calibration, store_calibration
@@ -123,6 +127,21 @@ def test_normals_are_a_third_panel():
     normals = torch.tensor([0.0, 0.0, -1.0]).reshape(3, 1, 1).expand(3, 240, 300)
     drawn = draw_depth(np.zeros((240, 300, 3), np.uint8), predicted(np.full((240, 300), 2.0), normals=normals))
     assert (drawn[480:720] == (128, 128, 255)).all()
+
+
+def test_a_real_pair_is_drawn_with_what_was_not_measured_in_grey():
+    # Middlebury 2014's Motorcycle; where its numbers come from stands in test_motorcycle.py.
+    data = Path(skimage.__file__).parent / "data"
+    with np.load(data / "motorcycle_disp.npz") as file:
+        disparity = file["arr_0"].astype(np.float64)
+    found = predicted(0.193001 * 994.978 / (disparity + 31.086) * np.isfinite(disparity))
+    assert [round(found[key], 3) for key in ("nearest", "median", "farthest", "known")] == [2.11, 2.75, 5.017, 0.927]
+    image = read_image(data / "motorcycle_left.png")
+    drawn = draw_depth(image, found)
+    assert (drawn[:500] == image).all()
+    assert ((drawn[500:1000] == 128).all(axis=2) == ~np.isfinite(disparity)).all()
+    light = drawn[500:1000].astype(int).sum(axis=2)
+    assert light[disparity > 55].mean() > 2 * light[disparity < 20].mean()  # near and far
 
 
 # --- scale and shift --------------------------------------------------------------------------------------------------
