@@ -144,10 +144,10 @@ def preprocessing(options: DataOptions) -> Preprocessing:
 
 
 # What fills the room beside an image that is smaller than the largest of its batch.
-_PADDING = {"image": 0, "mask": 255, "edges": -1, "depth": 0}
+_PADDING = {"image": 0, "mask": 255, "edges": -1, "depth": 0, "normals": 0}
 _NUMBERS = ("label", "identity", "sequence", "frame")
 # What a metric wants in pixels of the file.
-_TRUTH = ("boxes", "labels", "crowd", "difficult", "area", "mask", "edges", "annotators")
+_TRUTH = ("boxes", "labels", "crowd", "difficult", "area", "mask", "edges", "annotators", "depth", "normals")
 
 
 def collate(samples: Sequence[Mapping[str, Any]]) -> Batch:
@@ -199,7 +199,7 @@ def limit_threads(_worker: int) -> None:
 
 
 def to_tensor(image: np.ndarray) -> torch.Tensor:
-    """From uint8 (H, W, 3) to uint8 (3, H, W), the same memory where it can be."""
+    """From (H, W, 3) to (3, H, W), the same memory where it can be."""
     return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
 
 
@@ -212,7 +212,7 @@ class _Prepared:
 
     With `on_error` skip, an image that cannot be read is left out; with `replace`, the next one that can be takes its
     place, so that batches keep their size. What was wrong goes along under `skipped`. With `keep_truth`, objects and
-    masks go along under `truth` as the data set has them: what is small may be lost when its image is made smaller.
+    maps go along under `truth` as the data set has them: what is small may be lost when its image is made smaller.
     """
 
     def __init__(
@@ -258,7 +258,7 @@ class _Prepared:
 
 
 def _tensor(key: str, value: Any) -> Any:
-    if key in ("image", "image2"):
+    if key in ("image", "image2", "normals"):
         return to_tensor(value)
     return torch.from_numpy(np.ascontiguousarray(value)) if isinstance(value, np.ndarray) else value
 

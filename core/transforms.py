@@ -45,7 +45,7 @@ __all__ = [
 _IGNORE = 255
 _OBJECTS = ("labels", "crowd", "difficult", "area")  # one row a box; the area stays that in the file
 # Every map becomes uint8 or float32 with 0 for "nothing known here": what a transform puts where it has no pixel.
-_MAPS = ("mask", "edges", "depth")
+_MAPS = ("mask", "edges", "depth", "normals")
 _LEAST_VISIBLE = 0.1  # of a box's area: what a crop leaves of less is no object any more
 
 
@@ -260,11 +260,12 @@ class RandomResizedCrop(A.RandomResizedCrop):
 class Transform:
     """A sequence of albumentations transforms on a sample: its image, and every truth that lies on the image.
 
-    `boxes`, `mask`, `edges`, `depth` and `keypoints` (float32 (K, 2), x and y in continuous pixels) move with `image`,
-    and so does `image2`, a second image of the same size, by the same draw. What a transform brings in from outside of
-    the image is `ignore` in a mask, no edge, and no measurement. A box that is cut keeps what is inside; one that is
-    left with less than a tenth of its area, or less than one pixel, goes, with its label; a step that has a rule of its
-    own (detection's `iou_crop`) leaves none of which too little is left. Other entries stay.
+    `boxes`, `mask`, `edges`, `depth`, `normals` (float32 (H, W, 3)) and `keypoints` (float32 (K, 2), x and y in
+    continuous pixels) move with `image`, and so does `image2`, a second image of the same size, by the same draw;
+    normals also turn with it, and are mirrored with it. What a transform brings in from outside of the image is
+    `ignore` in a mask, no edge, no measurement and no normal. A box that is cut keeps what is inside; one that is left
+    with less than a tenth of its area, or less than one pixel, goes, with its label; a step that has a rule of its own
+    (detection's `iou_crop`) leaves none of which too little is left. Other entries stay.
     """
 
     def __init__(self, steps: Sequence[A.BasicTransform | A.BaseCompose]) -> None:
@@ -279,10 +280,13 @@ class Transform:
         data |= {key: _ENCODE[key](sample[key]) for key in _MAPS if key in sample}
         if "boxes" in sample:
             data |= {"bboxes": np.asarray(sample["boxes"], np.float32), "rows": np.arange(len(sample["boxes"]))}
-        if "keypoints" in sample:
-            data["keypoints"] = np.asarray(sample["keypoints"], np.float32) - 0.5  # of the pixel, not of its edge
+        points = np.asarray(sample.get("keypoints", ()), np.float32).reshape(-1, 2) - 0.5  # of the pixel, not its edge
+        if "normals" in sample:
+            points = np.concatenate([points, _compass(*sample["image"].shape[:2])])
+        if "keypoints" in sample or "normals" in sample:
+            data["keypoints"] = points
         self._draw_from(seed)
-        changed = self._compose("boxes" in sample, "keypoints" in sample)(**data)
+        changed = self._compose("boxes" in sample, "keypoints" in data)(**data)
         result = dict(sample) | {key: changed[key] for key in ("image", "image2") if key in sample}
         result |= {key: _DECODE[key](changed[key]) for key in _MAPS if key in sample}
         if "boxes" in sample:
@@ -291,8 +295,11 @@ class Transform:
             boxes = np.asarray(changed["bboxes"], np.float32).reshape(-1, 4)
             result["boxes"] = np.clip(boxes, 0, np.array([width, height, width, height], np.float32))  # of rounding
             result |= {key: np.asarray(sample[key])[rows] for key in _OBJECTS if key in sample}
+        if "normals" in sample:
+            result["normals"] = _turned(result["normals"], np.asarray(changed["keypoints"], np.float64)[-3:])
         if "keypoints" in sample:
-            result["keypoints"] = np.asarray(changed["keypoints"], np.float32).reshape(-1, 2) + 0.5
+            moved = np.asarray(changed["keypoints"], np.float32).reshape(-1, 2)
+            result["keypoints"] = moved[: len(sample["keypoints"])] + 0.5
         return result
 
     def does_as(self, other: "Transform") -> bool:
@@ -338,7 +345,7 @@ class Transform:
                     self._steps,
                     bbox_params=box_rules if boxes else None,
                     keypoint_params=A.KeypointParams(format="xy", remove_invisible=False) if keypoints else None,
-                    additional_targets={"image2": "image", "edges": "mask", "depth": "mask"},
+                    additional_targets={"image2": "image", "edges": "mask", "depth": "mask", "normals": "mask"},
                 )
             compose.set_random_state(np.random.Generator(self._bits), self._random)
             self._composes[boxes, keypoints] = compose
@@ -358,8 +365,27 @@ def _as_float(values: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(values, dtype=np.float32)
 
 
-_ENCODE = {"mask": _encode_mask, "edges": _as_float, "depth": _as_float}
-_DECODE = {"mask": _decode_mask, "edges": _as_float, "depth": _as_float}
+def _compass(height: int, width: int) -> np.ndarray:
+    """Three points (3, 2), an image's middle, one right of it and one below, whose new places say how it was moved."""
+    x, y, reach = (width - 1) / 2, (height - 1) / 2, min(height, width) / 4
+    return np.array([[x, y], [x + reach, y], [x, y + reach]], np.float32)
+
+
+def _turned(normals: np.ndarray, compass: np.ndarray) -> np.ndarray:
+    """Normals (H, W, 3) of an image whose compass ended at (3, 2): turned and mirrored as the image was.
+
+    Where an image is cut or stretched its scene stays: of the way that its pixels went, normals go the rotation and
+    mirroring alone, the orthogonal factor of the polar decomposition.
+    """
+    left, _, right = np.linalg.svd((compass[1:] - compass[0]).T)
+    turn = (left @ right).round(6)
+    if (turn == np.eye(2)).all():
+        return normals
+    return np.concatenate([normals[..., :2] @ turn.T.astype(np.float32), normals[..., 2:]], axis=-1)
+
+
+_ENCODE = {"mask": _encode_mask, "edges": _as_float, "depth": _as_float, "normals": _as_float}
+_DECODE = {"mask": _decode_mask, "edges": _as_float, "depth": _as_float, "normals": _as_float}
 
 
 def sample_seed(seed: int, epoch: int, index: int) -> int:

@@ -12,10 +12,12 @@ import numpy as np
 
 from ..core.errors import DataError
 from ..core.images import ImageError
+from .depths import KNOWN_SCALES, SCALES_APART
 from .findings import Action, Findings
 from .masks import IGNORE
 from .scan import Mode, Watch, in_threads
 
+NEAREST, FARTHEST = 0.01, 1000.0  # metres of a median depth: between a close-up and a landscape
 TINY = 3.0  # pixels: a box with a shorter side is lost in the first layer of most networks
 
 # Numbers under their names, in the order in which they are shown: whole numbers and shares, and [least, median, most].
@@ -243,7 +245,19 @@ def _depth(view: View) -> Truth:
     if len(known):
         least, middle, most = known[:, 0].min(), np.median(known[:, 1]), known[:, 2].max()
         numbers["depth_in_metres"] = [round(float(value), 4) for value in (least, middle, most)]
+        _check_scale(view, three[:, 1], float(middle))
     return Truth(numbers, np.zeros(0, np.int64), unusable)
+
+
+def _check_scale(view: View, medians: np.ndarray, middle: float) -> None:
+    """Note maps whose median depth, 0 where not known, is far from that of the set, and a set that cannot be metres."""
+    if not NEAREST <= middle <= FARTHEST:
+        text = f"the median depth of this set is {middle:,.4g} m: is data.depth_scale right ({KNOWN_SCALES})?"
+        view.findings.note("ODD_SCALE", view.truth_name(int(np.argmax(medians > 0))), text, action="noted")
+    apart = np.maximum(medians / middle, middle / np.where(medians > 0, medians, middle))
+    for index in np.flatnonzero(apart >= SCALES_APART).tolist():
+        text = f"its median depth is {medians[index]:,.4g} m, and that of the set {middle:,.4g} m: another scale?"
+        view.findings.note("OTHER_SCALE", view.truth_name(index), text, action="noted")
 
 
 def _read_all(

@@ -26,6 +26,9 @@ from .splits import random_split
 DEPTH_SUFFIXES = frozenset((".png", ".npy", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".exr", ".pfm"))
 SCALE_FILE = "depth_scale.txt"
 KNOWN_SCALES = "KITTI's maps have 256, TUM's 5000, those in millimetres 1000"
+# Median depths that are so many times apart are of unlike scales, for scenes are not: centimetres taken for metres are
+# 100 times too far, less the factor by which one scene is nearer than another.
+SCALES_APART = 30.0
 
 _NPY = b"\x93NUMPY"
 _PNG = b"\x89PNG\r\n\x1a\n"

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 import torch.nn.functional as F
 
-from ...core.errors import DataError, UsageError, unknown
+from ...core.errors import DataError, UsageError
+from ..weights_of_losses import check_weights
 from .region_losses import at_least_float32, boundary_loss, dice_loss, jaccard_loss, lovasz_loss, tversky_loss
 
 
@@ -171,13 +172,7 @@ def check_loss_weights(weights: Mapping[str, float], *, class_weights: bool = Fa
     """Raise UsageError for a name that LOSSES lacks, for a negative, infinite or NaN weight, if no weight is above 0,
     or for class weights that none of the losses takes: a recipe's mistakes, said before the first step.
     """
-    for name, weight in weights.items():
-        if name not in LOSSES:
-            raise unknown("loss", name, LOSSES, f"Set model.loss to weights of {', '.join(LOSSES)}.")
-        if not 0 <= weight < math.inf:
-            raise UsageError(f"The loss '{name}' got the weight {weight}; set a number from 0 up.")
-    if not any(weights.values()):
-        raise UsageError(f"The losses are {dict(weights)}, which trains nothing; set one weight above 0 at least.")
+    check_weights(weights, LOSSES)
     if class_weights and not set(weights) & set(TAKE_CLASS_WEIGHTS):
         takers = ", ".join(TAKE_CLASS_WEIGHTS)
         raise UsageError(f"None of {', '.join(weights)} takes class weights; add one of {takers}, or set them to none.")

@@ -138,7 +138,8 @@ def test_every_task_keeps_its_truth_on_the_image(task):
             result = transform(marked(), seed)
             white = result["mask"] == 7
             assert result["image"].dtype == np.uint8 and result["image"].shape[:2] == white.shape
-            assert ((result["depth"] == 3.5) == white).all()
+            near = (result["depth"] > 0) & (result["depth"] < 5)  # of 3.5 and 9.25, divided by 1.5 at the most
+            assert (near == white).all()
             # The box around a turned box is larger than what it holds.
             if white.sum() >= 60 and len(result["boxes"]) and augment not in ("microscope", "hed", "hed_crops"):
                 seen += 1

@@ -327,6 +327,24 @@ def test_depth():
     assert findings == [("NO_DEPTH", "2.png")]
 
 
+def test_depths_that_are_of_another_scale():
+    flat = [{"depth": np.full((2, 4), metres, np.float32)} for metres in (2, 3, 3000, 0.05, 40)]
+    assert look("depth", Listed(flat))[1] == [("OTHER_SCALE", "2.png"), ("OTHER_SCALE", "3.png")]
+    assert look("depth", Listed(flat[:2]))[1] == []
+    nothing = {"depth": np.zeros((2, 4), np.float32)}
+    findings = Findings()
+    names = [b"0.png", b"1.png"]
+    millimetres = Listed([nothing, {"depth": np.full((2, 4), 2500, np.float32)}])
+    check_truth(
+        "depth", View(millimetres, names, np.zeros((2, 2), np.int32), False, findings, "usual", lambda *_: None)
+    )
+    assert [str(finding) for finding in findings] == [
+        "0.png: no pixel of it has a depth",
+        "1.png: the median depth of this set is 2,500 m: is data.depth_scale right (KITTI's maps have 256, TUM's 5000, "
+        "those in millimetres 1000)?",
+    ]
+
+
 def test_edges():
     some, none = np.zeros((2, 4), np.float32), np.zeros((2, 4), np.float32)
     some[0, :2] = 0.5
