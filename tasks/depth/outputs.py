@@ -35,8 +35,8 @@ class Output(nn.Module):
                 f"Depths from {min_depth} to {max_depth} metres are no range; set model.min_depth above 0 and "
                 "model.max_depth above it, as 0.5 and 80."
             )
-        self.min_depth = min_depth
-        self.max_depth = max_depth
+        self.min_depth = float(min_depth)  # of one type: ONNX's converter takes no others
+        self.max_depth = float(max_depth)
 
     def extra_repr(self) -> str:
         """For print."""
@@ -47,14 +47,16 @@ class Output(nn.Module):
 
 
 class Linear(Output):
-    """Raw values are metres, as Laina et al. 2016 have it, but counted in halves of the range and from its middle: -1
-    is `min_depth`, 1 is `max_depth`.
+    """Raw values are metres, as Laina et al. 2016 have it, but counted in geometric means of `min_depth` and
+    `max_depth`, and from there on: 0 is the mean, 1 is twice the mean.
+
+    A network begins with 0, and most of what cameras see is nearer than the arithmetic mean.
     """
 
     def forward(self, raw: torch.Tensor) -> torch.Tensor:
         """See `Output`."""
-        middle, half = (self.max_depth + self.min_depth) / 2, (self.max_depth - self.min_depth) / 2
-        return self._within(middle + half * at_least_float32(raw[:, 0]))
+        mean = math.sqrt(self.min_depth * self.max_depth)
+        return self._within(mean * (1 + at_least_float32(raw[:, 0])))
 
 
 class Log(Output):

@@ -14,9 +14,9 @@ def raw(*values):
     return torch.tensor(values).reshape(1, 1, 1, -1)
 
 
-def test_linear_counts_halves_of_the_range_from_its_middle():
-    # 2 to 10 m: the middle is 6, half of the range 4.
-    assert Linear(2, 10)(raw(-1.0, 0.0, 0.5, 1.0)).tolist() == [[[2, 6, 8, 10]]]
+def test_linear_counts_geometric_means_of_the_range():
+    # 2 to 8 m: the mean is 4.
+    assert Linear(2, 8)(raw(-0.5, 0.0, 0.5, 1.0)).tolist() == [[[2, 4, 6, 8]]]
 
 
 def test_log_counts_natural_logarithms_from_the_geometric_mean():
@@ -50,13 +50,13 @@ def test_depths_are_float32_finite_and_in_the_range_however_large_raw_values_are
     assert output(torch.zeros(1, output.channels, 1, 1, dtype=torch.float64)).dtype == torch.float64
 
 
-@pytest.mark.parametrize("output, factor", [(Linear(2, 10), 4), (Log(2, 10), 10)])
+@pytest.mark.parametrize("output, factor", [(Linear(2, 8), 4), (Log(2, 8), 8)])
 def test_a_depth_beyond_the_range_keeps_its_gradient(output, factor):
     values = raw(50.0).requires_grad_()
     depth = output(values)
-    assert depth.item() == pytest.approx(10)
+    assert depth.item() == pytest.approx(8)
     depth.sum().backward()
-    assert values.grad.item() == pytest.approx(factor)  # d depth / d raw: half of the range; the depth itself
+    assert values.grad.item() == pytest.approx(factor)  # d depth / d raw: the mean; the depth itself
 
 
 def test_the_ordinal_loss_asks_at_each_inner_edge_whether_the_depth_lies_beyond():
