@@ -195,3 +195,14 @@ def test_a_recipe_says_whether_a_zoom_changes_depth():
     depths = {name: [float(step(sample, seed)["depth"][0, 0]) for seed in range(30)] for name, step in steps.items()}
     assert set(depths["none"]) == set(depths["photos"]) == set(depths["crops"]) == {6.0}
     assert min(depths["zoom"]) >= 4 and max(depths["zoom"]) <= 6 and len(set(depths["zoom"])) == 30
+
+
+def test_a_zoom_is_right_to_a_part_of_a_pixel():
+    # Each pixel says four times where its middle is; so does each of the result, of the place that it comes from.
+    ramp = np.tile((4 * np.arange(60) + 2).astype(np.uint8)[None, :, None], (40, 1, 3))
+    for seed in range(5):
+        step = Transform([Zoom(nearer=False, least=2, most=2)])
+        result = step({"image": ramp, "keypoints": np.float32([[0, 0]])}, seed)
+        start = -float(result["keypoints"][0, 0]) / 2
+        expected = 4 * ((np.arange(60) + 0.5) / 2 + start)
+        assert 0 <= start <= 30 and result["image"][20, 1:-1, 0] == pytest.approx(expected[1:-1], abs=0.7)
