@@ -18,7 +18,16 @@ from ...backbones import Backbone
 from ...backbones.layers import initialise_for_relu
 from ...core.errors import UsageError
 from .full_image import WIDTH, FullImageView
-from .head import DepthHead, MakeBackbone, as_pair, check_size, in_channels_of, last_map_size, start_near_zero
+from .head import (
+    DepthHead,
+    MakeBackbone,
+    as_pair,
+    check_size,
+    in_channels_of,
+    last_map_size,
+    start_from,
+    start_near_zero,
+)
 
 _STRIDE = 4
 _IMAGE_MAPS = 63  # of the fine network's first convolution; with the coarse map 64
@@ -55,6 +64,7 @@ class Eigen2014Head(DepthHead):
         initialise_for_relu(self.image)
         initialise_for_relu(self.fine)
         start_near_zero(self.fine[-1], {"depth": 1})
+        start_from(self.fine, _IMAGE_MAPS, 1)
 
     def forward(self, features: list[torch.Tensor], images: torch.Tensor) -> dict[str, torch.Tensor]:
         """See `DepthHead`: "depth" and "coarse_depth", both (N, 1, H / 4, W / 4), rounded."""

@@ -13,6 +13,7 @@ has the 109 x 147 in its middle.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +32,7 @@ from .head import (
     last_map_size,
     predictors,
     resized,
+    start_from,
     wanted_maps,
 )
 
@@ -65,6 +67,8 @@ class Eigen2015Head(DepthHead):
         self.scale2 = _stacks(_VIEW_MAPS + _IMAGE_MAPS, wanted, hidden=3)
         self.image3 = _image_maps(in_channels, nn.MaxPool2d(3, stride=1, padding=1))
         self.scale3 = _stacks(_IMAGE_MAPS + sum(wanted.values()), wanted, hidden=2)
+        for first, (name, stack) in zip(accumulate(wanted.values(), initial=0), self.scale3.items(), strict=False):
+            start_from(stack, first, wanted[name])
 
     def forward(self, features: list[torch.Tensor], images: torch.Tensor) -> dict[str, torch.Tensor]:
         """See `DepthHead`: those of scale 3, (N, C, H / 2, W / 2), and of scale 2, coarse, (N, C, H / 4, W / 4)."""

@@ -1,11 +1,11 @@
 """From the raw maps of a head to metres, by the names that a recipe uses.
 
-However far a raw value lies outside, depths stay in `min_depth` to `max_depth` and keep their gradient: a pixel that
-said more than the most can be told that it was less.
+However far a raw value lies outside, depths stay in `min_depth` to `max_depth`, and have a gradient where it leads
+back: a pixel that said more than the most can be told that it was less.
 """
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -125,7 +125,25 @@ def make_output(name: str, *, min_depth: float, max_depth: float, bins: int = 80
     return OUTPUTS[name](min_depth, max_depth)
 
 
+class _Bounded(torch.autograd.Function):
+    """A cut to `least`..`most` that passes the gradient of what lies outside where following it leads back in, and none
+    that would lead further out: a loss that couples pixels, as the scale-invariant one, would drive those at an end of
+    the range ever further, and with them the weights.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, least: float, most: float) -> torch.Tensor:
+        ctx.save_for_backward(x)
+        ctx.range = (least, most)
+        return x.clamp(least, most)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        (x,), (least, most), (gradient,) = ctx.saved_tensors, ctx.range, gradients
+        outwards = ((x < least) & (gradient > 0)) | ((x > most) & (gradient < 0))
+        return gradient.masked_fill(outwards, 0), None, None
+
+
 def _bounded(x: torch.Tensor, least: float, most: float) -> torch.Tensor:
-    """`x` cut to `least`..`most`, with the gradient that it has without the cut."""
-    cut = x.clamp(least, most)
-    return cut.detach() + (x - x.detach()) if x.requires_grad else cut
+    """`x` cut to `least`..`most`; without gradients a plain cut, which every exporter knows."""
+    return _Bounded.apply(x, least, most) if x.requires_grad and torch.is_grad_enabled() else x.clamp(least, most)

@@ -51,12 +51,21 @@ def test_depths_are_float32_finite_and_in_the_range_however_large_raw_values_are
 
 
 @pytest.mark.parametrize("output, factor", [(Linear(2, 8), 4), (Log(2, 8), 8)])
-def test_a_depth_beyond_the_range_keeps_its_gradient(output, factor):
+def test_a_depth_beyond_the_range_has_a_gradient_that_leads_back_and_none_that_leads_on(output, factor):
     values = raw(50.0).requires_grad_()
     depth = output(values)
     assert depth.item() == pytest.approx(8)
-    depth.sum().backward()
-    assert values.grad.item() == pytest.approx(factor)  # d depth / d raw: the mean; the depth itself
+    (less,) = torch.autograd.grad(depth.sum(), values, retain_graph=True)  # a step against it makes the depth less
+    (more,) = torch.autograd.grad(-depth.sum(), values)
+    assert less.item() == pytest.approx(factor)  # d depth / d raw: the mean; the depth itself
+    assert more.item() == 0
+    values = raw(-50.0).requires_grad_()
+    depth = output(values)
+    assert depth.item() == pytest.approx(2)
+    (less,) = torch.autograd.grad(depth.sum(), values, retain_graph=True)
+    (more,) = torch.autograd.grad(-depth.sum(), values)
+    assert less.item() == 0
+    assert more.item() == pytest.approx(-4 if isinstance(output, Linear) else -2)
 
 
 def test_the_ordinal_loss_asks_at_each_inner_edge_whether_the_depth_lies_beyond():

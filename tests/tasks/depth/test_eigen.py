@@ -11,6 +11,7 @@ from foveal.tasks.build import build_backbone
 from foveal.tasks.depth.eigen2014 import build_eigen2014
 from foveal.tasks.depth.eigen2015 import build_eigen2015
 from foveal.tasks.depth.full_image import FullImageView
+from foveal.tasks.depth.head import resized
 
 PAPERS = (228, 304)  # pixels of the images for NYU Depth
 
@@ -134,3 +135,21 @@ def test_of_a_large_map_the_fully_connected_layer_reads_means_of_squares():
         assert FullImageView(512, (9, 9), maps=1, grid=(2, 2)).hidden.in_features == 512 * 5 * 5
     small = FullImageView(1, (9, 9), maps=1, grid=(1, 1), width=1)
     assert small(torch.zeros(1, 1, 9, 9)).shape == (1, 1, 1, 1)
+
+
+def test_what_refines_begins_by_repeating_what_it_is_told():
+    backbone, head = made(build_eigen2014, "alexnet", width=16)
+    head.fine[-1].weight.data.round_()  # without the noise that is added to it
+    maps = raw_maps(backbone, head, torch.randn(2, 3, 64, 64))
+    assert torch.allclose(maps["depth"], maps["coarse_depth"], atol=1e-5)
+
+
+def test_scale_3_of_2015_begins_by_repeating_scale_2():
+    backbone, head = made(build_eigen2015, "resnet18", width=16, normals=True, labels=4)
+    for stack in head.scale3.values():
+        stack[-1].weight.data.round_()  # without the noise that is added to it
+    maps = raw_maps(backbone, head, torch.randn(2, 3, 64, 64))
+    expected = {name: maps[f"coarse_{name}"] for name in ("depth", "normals", "labels")}
+    expected["normals"] = torch.nn.functional.normalize(expected["normals"], dim=1)
+    for name, x in expected.items():
+        assert torch.allclose(maps[name], resized(x, (32, 32)), atol=1e-5), name
