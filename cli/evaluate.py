@@ -3,16 +3,24 @@
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core.errors import DataError, ModelFileError, UsageError
 from ..core.inputs import find_checkpoint
 from .main import CommandParser
+from .recipe import Recipe, change_model
+from .train import open_data, split_overrides
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 def run(arguments: list[str]) -> int:
     """Print the metrics; 0 at the end."""
-    parser = CommandParser("foveal evaluate", __doc__)
+    choices = "of depth --model.crop and --model.cap, of edges --model.max_distance: docs/depth.md, docs/edges.md"
+    parser = CommandParser(
+        "foveal evaluate", __doc__, epilog=f"Entries of the recipe that say how to evaluate: {choices}"
+    )
     parser.add_argument("checkpoint", metavar="CKPT", help="a .ckpt file, or the folder of a run (its best.ckpt)")
     parser.add_argument("--data.root", dest="root", metavar="DIR", help="another data set of the same classes")
     parser.add_argument(
@@ -28,7 +36,10 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "gpu", "mps"), default="auto")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write metrics.json and plots there too")
     parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
-    given = parser.parse_args(arguments)
+    rest, overrides = split_overrides(arguments)
+    own = [(key, text) for key, text in overrides if not key.startswith("model.")]  # declared above
+    given = parser.parse_args([*rest, *(f"--{key}={text}" for key, text in own)])
+    given.changes = [entry for entry in overrides if entry not in own]
     if given.batch_size is not None and given.batch_size < 1:
         raise UsageError(f"--batch-size is {given.batch_size}; it must be 1 or more.")
     find_checkpoint(given.checkpoint)
@@ -45,12 +56,12 @@ def _evaluate(given: Any) -> dict[str, Any]:
     from ..core.folders import make_folder
     from ..core.options import TrainerOptions
     from ..tasks import load
-    from .recipe import Recipe
-    from .train import open_data
 
     if given.out is not None:
         make_folder(given.out)
     task = load(given.checkpoint)
+    if given.changes:
+        task.evaluate_by(change_model(task.name, task.options, given.changes, task.EVALUATION_OPTIONS))
     recipe = _recipe_of(task, given, Recipe)
     data = open_data(recipe)
     data.transform = task.transform
@@ -72,7 +83,7 @@ def _evaluate(given: Any) -> dict[str, Any]:
     device = TrainerOptions(accelerator="gpu" if given.device == "cuda" else given.device)
     metrics: dict[str, Any] = dict(test(task, data, device, split, given.out))
     metrics |= {"images": len(dataset), "split": given.split, "checkpoint": str(given.checkpoint)}
-    metrics["per_class"] = task.per_class()
+    metrics["per_class"], metrics["tables"] = task.per_class(), task.tables()
     if remark := task.remark():
         print(f"foveal: {remark}", file=sys.stderr)
     if given.out is not None:
@@ -133,6 +144,20 @@ def _print_table(metrics: dict[str, Any]) -> None:
     for name, value in metrics["per_class"].items():
         table.add_row(escape(f"class {name}"), "no image" if value is None else f"{value:.4f}")
     Console().print(table)
+    for title, columns in metrics["tables"].items():
+        Console().print(_side_by_side(title, columns))
+
+
+def _side_by_side(title: str, columns: dict[str, dict[str, float]]) -> "Table":
+    from rich.table import Table
+
+    table = Table()
+    table.add_column(title)
+    for name in columns:
+        table.add_column(name.replace("_", " "), justify="right")
+    for row in next(iter(columns.values()), {}):
+        table.add_row(row.replace("_", " "), *(f"{numbers[row]:.4f}" for numbers in columns.values()))
+    return table
 
 
 def _short(names: list[str]) -> str:

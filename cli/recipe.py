@@ -55,6 +55,22 @@ def parse_recipe(name: str, overrides: list[tuple[str, str]]) -> Recipe:
     return Recipe(**checked)
 
 
+def change_model(task: str, model: Any, overrides: list[tuple[str, str]], free: tuple[str, ...]) -> Any:
+    """The options `model` of `task` with those of `overrides`, which may be of the entries `free`, checked.
+
+    Raises UsageError as `parse_recipe` does, and for an entry that is not free.
+    """
+    values, types = {"task": task, "model": asdict(model)}, _types(task)
+    for key, text in overrides:
+        if key not in [f"model.{name}" for name in free]:
+            allowed = ", ".join(f"--model.{name}" for name in free) or "none"
+            raise UsageError(f"--{key} is for training; of a recipe's entries evaluation takes {allowed}.")
+        _set(values, key, text, type_of(key, types))
+    checked = check_types(values, types, lambda key: f"--{key}")
+    check_ranges(checked)
+    return checked["model"]
+
+
 def parse_data(format: str, overrides: list[tuple[str, str]]) -> Recipe:
     """A recipe of nothing but data in `format`, for a command that trains nothing: its `model` is None.
 

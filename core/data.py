@@ -147,7 +147,7 @@ def preprocessing(options: DataOptions) -> Preprocessing:
 _PADDING = {"image": 0, "mask": 255, "edges": -1, "depth": 0, "normals": 0}
 _NUMBERS = ("label", "identity", "sequence", "frame")
 # What a metric wants in pixels of the file.
-_TRUTH = ("boxes", "labels", "crowd", "difficult", "area", "mask", "edges", "annotators", "depth", "normals")
+_TRUTH = ("boxes", "labels", "crowd", "difficult", "area", "mask", "edges", "annotators", "depth", "camera", "normals")
 
 
 def collate(samples: Sequence[Mapping[str, Any]]) -> Batch:

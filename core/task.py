@@ -38,6 +38,7 @@ class Task(pl.LightningModule):
     OPTIONS: ClassVar[type]
     HEADLINE: ClassVar[tuple[str, ...]] = ()  # of many metrics those to be printed after each epoch; none for all
     PREDICTION_OPTIONS: ClassVar[tuple[str, ...]] = ()  # the fields of PredictionOptions that `predict` goes by
+    EVALUATION_OPTIONS: ClassVar[tuple[str, ...]] = ()  # those of OPTIONS that say how to evaluate, and no more
     FORMATS: ClassVar[tuple[str, ...]] = ()  # of `writers.FORMATS`, those that can hold its predictions
 
     luma: torch.Tensor
@@ -97,6 +98,10 @@ class Task(pl.LightningModule):
         """Update the metrics with a batch."""
         raise NotImplementedError
 
+    def evaluate_by(self, options: Any) -> None:
+        """From now on evaluate by `options`, which are the task's own but for EVALUATION_OPTIONS."""
+        self.options = options
+
     def compute_metrics(self) -> dict[str, float]:
         """The metrics since the last call, by name; forgets them."""
         raise NotImplementedError
@@ -139,8 +144,14 @@ class Task(pl.LightningModule):
         """
         return {}
 
+    def tables(self) -> dict[str, dict[str, dict[str, float]]]:
+        """The newest metrics that are to be compared side by side: what the columns are of, to column to row to number;
+        all columns of a table have the same rows.
+        """
+        return {}
+
     def remark(self) -> str | None:
-        """A sentence on the newest metrics that their numbers don't say: why they are as bad as can be."""
+        """A sentence on the newest metrics that their numbers don't say: how they were counted, or why they are so bad."""
         return None
 
     def plots(self) -> dict[str, Callable[[str], None]]:

@@ -25,6 +25,7 @@ class Sample(TypedDict):
     depth: NotRequired[torch.Tensor]  # float32 (H, W), metres; 0 = no measurement
     # float32 (3, H, W): unit vectors, x right, y down, z forward, towards the camera; 0, 0, 0 = not known
     normals: NotRequired[torch.Tensor]
+    camera: NotRequired[torch.Tensor]  # float32 (3,), of the file: focal length, and x and y of its axis, in pixels
     identity: NotRequired[int]  # whose face it is
     sequence: NotRequired[int]  # of a frame: its video
     frame: NotRequired[int]  # and its number in it, from 0

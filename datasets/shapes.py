@@ -42,7 +42,9 @@ class ShapesWorld:
       and `difficult` bool (N,): hardly visible; about one image in sixteen has no object;
     - segmentation: `mask` int64 (H, W), 0 for the background, 1 + class elsewhere;
     - edges: `edges` float32 (H, W), the share of five annotators who marked the pixel, and `annotators` bool (5, H, W);
-    - depth: `depth` float32 (H, W), metres, known everywhere;
+    - depth: `depth` float32 (H, W), metres, known everywhere; for networks that say more `mask` as in segmentation; and
+      `camera` float32 (3,), its focal length and where its axis meets the image, x and y, in pixels, 0 in the middle of
+      the first;
     - tracking: one frame is one sample: `boxes` float32 (1, 4), or (0, 4) where the target is not visible, `sequence`
       and `frame` int; a sequence has `FRAMES` frames, one behind another, and its target is visible in the first;
     - faces: `identity` int, the number of the person in `class_names`, which no two splits share; and the data set has
@@ -288,7 +290,7 @@ class _Depth(_Scenes):
         return []
 
     def read(self, scene: Scene) -> dict[str, Any]:
-        return {"depth": scene.depth}
+        return {"depth": scene.depth, "mask": scene.mask, "camera": scene.camera}
 
 
 class _Tracking(_Pen):

@@ -21,6 +21,7 @@ TASKS = {
     "detection": "a box and a class for each object",
     "segmentation": "a class for each pixel",
     "edges": "how likely each pixel is on an edge",
+    "depth": "how many metres away each pixel is",
 }
 
 # Of the data set that a ready-made model was trained on: what it does.

@@ -138,6 +138,14 @@ class Scene:
                 np.copyto(depth[found[0]], plate.depth(found[1]), where=plate.mask[found[1]].view(bool))
         return depth
 
+    @property
+    def camera(self) -> np.ndarray:
+        """float32 (3,): the focal length, and where the camera's axis meets the image: x, and y, on the horizon, both 0
+        in the middle of the first pixel.
+        """
+        (height, width), backdrop = self._plan.size, self._plan.backdrop
+        return np.array([focal_length((height, width)), (width - 1) / 2, backdrop.horizon - 0.5], np.float32)
+
     @cached_property
     def annotators(self) -> np.ndarray:
         """Bool (5, H, W): the visible boundaries as five people would mark them, see `annotate`."""

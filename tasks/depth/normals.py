@@ -48,11 +48,15 @@ def normals_from_depth(depth: np.ndarray, focal: float, centre: tuple[float, flo
 def true_normals(sample: Mapping[str, Any], focal: float | None = None) -> np.ndarray:
     """float32 (H, W, 3) of a sample at the size of its file: its own `normals`, or those of its `depth`.
 
-    `focal` as in `normals_from_depth`; None for that of the drawn world's camera, (H + W) / 2.
+    The camera is the sample's `camera`, where it has one; else `focal` is its focal length, see `normals_from_depth`,
+    and None stands for half of height and width together: of a square image, a view of 53 degrees.
     """
     if "normals" in sample:
         return _array(sample["normals"]).astype(np.float32, copy=False)
     depth = _array(sample["depth"])
+    if "camera" in sample:
+        own, x, y = _array(sample["camera"]).tolist()
+        return normals_from_depth(depth, own, (x, y))
     return normals_from_depth(depth, sum(depth.shape) / 2 if focal is None else focal)
 
 

@@ -55,30 +55,6 @@ def unit_vectors(normals: torch.Tensor) -> torch.Tensor:
     return torch.where(good, normals / torch.where(good, lengths, 1), 0)
 
 
-class DepthBuilder:
-    """The prediction of an image of `size` (H, W) from values that come part by part: a `maps.MapBuilder`.
-
-    Channel 0 is metres before calibration, channels 1 to 3, where there are such, normals.
-    """
-
-    def __init__(self, size: tuple[int, int], *, calibration: Calibration | None = None) -> None:
-        self._size = size
-        self._values = torch.zeros(0)  # of as many channels as the first part
-        self._calibration = calibration
-
-    def add(self, probabilities: torch.Tensor, top: int, left: int) -> None:
-        """Take the final values, float32 (1 or 4, h, w), of a part that no other part overlaps."""
-        channels, height, width = probabilities.shape
-        if not self._values.numel():
-            self._values = torch.empty(channels, *self._size)
-        self._values[:, top : top + height, left : left + width] = probabilities.cpu()
-
-    def prediction(self, path: str) -> Prediction:
-        """The prediction, once all parts are there."""
-        normals = self._values[1:4] if len(self._values) > 1 else None
-        return depth_prediction(self._values[0], path, normals=normals, calibration=self._calibration)
-
-
 def about_depth(min_depth: float, max_depth: float, calibration: Calibration | None) -> Mapping[str, Any]:
     """What `depth.json` says of a network whose distances are from `min_depth` to `max_depth` metres."""
     scale, shift = (calibration["scale"], calibration["shift"]) if calibration else (1.0, 0.0)

@@ -44,6 +44,7 @@ class EdgesTask(Task):
     metric = "ods"
     OPTIONS = EdgesOptions
     HEADLINE = ("loss", "ods", "ois", "ap")
+    EVALUATION_OPTIONS = ("max_distance",)
     PREDICTION_OPTIONS = ("score", "flip", "scales", "tile", "overlap", "thin", "bits")
     FORMATS = ("binary", "svg", "geojson")
 

@@ -17,7 +17,7 @@ TRUTHS = {
     "detection": {"boxes", "labels", "crowd", "difficult", "area"},
     "segmentation": {"mask"},
     "edges": {"edges", "annotators"},
-    "depth": {"depth"},
+    "depth": {"depth", "mask", "camera"},
     "tracking": {"boxes", "sequence", "frame"},
     "faces": {"identity"},
     "style": {"label"},

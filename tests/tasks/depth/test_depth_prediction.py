@@ -1,4 +1,4 @@
-"""From metres to predictions, in one and in tiles; what is drawn of them; scale and shift."""
+"""From metres to predictions, what is drawn of them; scale and shift."""
 
 from pathlib import Path
 
@@ -10,11 +10,10 @@ import torch
 from foveal.core.checkpoint import AtomicCheckpointIO, read_checkpoint
 from foveal.core.errors import DataError, ModelFileError
 from foveal.core.images import read_image
-from foveal.core.maps import TileBlender, tile_prediction, tiling
 from foveal.core.types import Prediction
 from foveal.tasks.depth.calibration import calibrated, fit_calibration, read_calibration, store_calibration
 from foveal.tasks.depth.draw import draw_depth
-from foveal.tasks.depth.prediction import DepthBuilder, about_depth, depth_prediction
+from foveal.tasks.depth.prediction import about_depth, depth_prediction
 
 TWICE = {"scale": 2.0, "shift": -1.0}
 
@@ -48,25 +47,6 @@ def test_normals_become_unit_vectors():
     found = depth_prediction(torch.ones(1, 3), "a.jpg", normals=normals)["normals"]
     assert found[:, 0, 0].tolist() == pytest.approx([0.0, 0.6, -0.8])
     assert found[:, 0, 1:].tolist() == [[0, 0]] * 3
-
-
-@pytest.mark.parametrize("channels", [1, 4])
-def test_tiles_join_to_the_same_prediction(channels):
-    torch.manual_seed(0)
-    values = torch.rand(channels, 40, 50) + 0.5
-    cut = tiling(20, 0.25, size=20, divisor=1)
-    tiles = cut.tiles((40, 50))
-    blender = TileBlender(tiles, DepthBuilder((40, 50), calibration=TWICE))
-    for tile in tiles:
-        part = values[:, tile.top : tile.top + tile.height, tile.left : tile.left + tile.width]
-        blender.add(tile_prediction(part, "a.jpg", (tile.height, tile.width)), tile)
-    found = blender.result()
-    normals = values[1:] if channels == 4 else None
-    whole = depth_prediction(values[0], "a.jpg", normals=normals, calibration=TWICE)
-    assert len(tiles) > 4 and (found["depth"] - whole["depth"]).abs().max() < 1e-5
-    assert found["median"] == pytest.approx(whole["median"], abs=1e-5)
-    if channels == 4:
-        assert (found["normals"] - whole["normals"]).abs().max() < 1e-5
 
 
 def test_what_is_said_of_a_network_follows_its_calibration():
