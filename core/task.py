@@ -151,7 +151,7 @@ class Task(pl.LightningModule):
         return {}
 
     def remark(self) -> str | None:
-        """A sentence on the newest metrics that their numbers don't say: how they were counted, or why they are so bad."""
+        """A sentence on the newest metrics that their numbers don't say: how they were counted, or why they are bad."""
         return None
 
     def plots(self) -> dict[str, Callable[[str], None]]:
