@@ -36,10 +36,11 @@ def _demonstrate(task: str, shown: Demo, folder: Path) -> None:
     require_empty(folder)
     make_folder(folder)
     data, fresh, trained = folder / "data", folder / "fresh", folder / "run"
-    portraits = " --portraits" if shown.portraits else ""
-    drawn = f"foveal draw-data {shown.format} {data} --images {shown.images} --size {shown.size}{portraits}"
+    scenes = {"portraits": shown.portraits, "level": shown.level}
+    asked = "".join(f" --{name}" for name, wanted in scenes.items() if wanted)
+    drawn = f"foveal draw-data {shown.format} {data} --images {shown.images} --size {shown.size}{asked}"
     _say(1, "draw a data set", drawn)
-    draw(shown.format, data, images=shown.images, size=shown.size, portraits=shown.portraits)
+    draw(shown.format, data, images=shown.images, size=shown.size, **scenes)
     line = [shown.recipe, "--data.format", shown.format, "--data.root", str(data), "--out", str(trained)]
     line += ["--trainer.max_epochs", str(shown.epochs)] if shown.epochs is not None else []
     _say(2, "train", f"foveal train {' '.join(line)}")
@@ -61,8 +62,8 @@ def _write_fresh(task: str, shown: Demo, folder: Path) -> "ShapesWorld":
     from ..core.images import write_image
     from ..datasets.shapes import ShapesWorld
 
-    options = {"images": _ROWS, "size": shown.size, "seed": _FRESH_SEED, "portraits": shown.portraits}
-    world = ShapesWorld(task, "test", **options)
+    scenes = {"portraits": shown.portraits, "level": shown.level}
+    world = ShapesWorld(task, "test", images=_ROWS, size=shown.size, seed=_FRESH_SEED, **scenes)
     folder.mkdir()
     for index in range(len(world)):
         write_image(folder / f"{index:02d}.png", world[index]["image"])

@@ -19,6 +19,7 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--images", type=int, default=200, metavar="N", help="images over all splits (default: 200)")
     parser.add_argument("--size", type=int, metavar="N", help="height and width in pixels (default: 256; faces 112)")
     parser.add_argument("--portraits", action="store_true", help="one large body a picture in place of many")
+    parser.add_argument("--level", action="store_true", help="scenes of one camera, for depth, in place of many")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="another seed, another world (default: 0)")
     given = parser.parse_args(arguments)
     if given.format not in FORMATS or FORMATS[given.format].embedded:
@@ -31,15 +32,22 @@ def run(arguments: list[str]) -> int:
     ):
         if value is not None and not low <= value <= high:
             raise UsageError(f"--{name} is {value}; it must be from {low} to {high}.")
-    wanted = {"images": given.images, "size": given.size, "seed": given.seed, "portraits": given.portraits}
-    counts = draw(given.format, given.folder, **wanted)
+    scenes = {"portraits": given.portraits, "level": given.level}
+    counts = draw(given.format, given.folder, images=given.images, size=given.size, seed=given.seed, **scenes)
     listed = ", ".join(f"{count} for {split}" for split, count in counts.items())
     print(f"Done: {sum(counts.values())} images ({listed}) as {given.format} in {given.folder}")
     return 0
 
 
 def draw(
-    format: str, folder: Path, *, images: int, size: int | None = None, seed: int = 0, portraits: bool = False
+    format: str,
+    folder: Path,
+    *,
+    images: int,
+    size: int | None = None,
+    seed: int = 0,
+    portraits: bool = False,
+    level: bool = False,
 ) -> dict[str, int]:
     """Write the drawn world for the task of `format`: 65 % of `images` for train, 10 % val, 25 % test; their numbers.
 
@@ -55,7 +63,8 @@ def draw(
     with all_or_nothing(folder):  # a format may find that the images are too few for it
         for split in SPLITS:
             counts[split] = len(open_split(None, split=split, fractions=_SHARES, seed=seed, task=task, images=images))
-            world = ShapesWorld(task, split, images=counts[split], size=size, seed=seed, portraits=portraits)
+            scenes = {"portraits": portraits, "level": level}
+            world = ShapesWorld(task, split, images=counts[split], size=size, seed=seed, **scenes)
             samples = progress(world, f"draw {split}")
             reader(format).write_split(samples, folder, split=split, class_names=world.class_names)
     return counts

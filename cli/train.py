@@ -14,7 +14,14 @@ if TYPE_CHECKING:
     from ..core.data import DataModule, Dataset, Split
     from ..core.task import Task
 
-_OF_FORMATS = ("images", "portraits", "mask_values", "ignore_value", "depth_scale")  # entries that some formats take
+_OF_FORMATS = (
+    "images",
+    "portraits",
+    "level",
+    "mask_values",
+    "ignore_value",
+    "depth_scale",
+)  # entries that some formats take
 _EPILOG = """Every entry of a recipe is an option too: --data.root DIR, --model.backbone NAME, --optimizer.lr X ...
 `foveal train RECIPE --help` shows all of RECIPE's with their meaning.
 

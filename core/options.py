@@ -23,6 +23,7 @@ class DataOptions:
         classes: the classes to learn, a list of names; or old names with new ones, {car: vehicle, truck: vehicle}.
         images: how many the drawn world has, over all splits.
         portraits: of the drawn world, one large body a picture in place of up to twelve that hide each other.
+        level: of the drawn world, scenes of one camera, whose axis meets the middle of each image: depths can be told.
         mask_values: what the values of mask files stand for, {0: background, 255: road}; by default their own numbers.
         ignore_value: the value in mask files of pixels that count for nothing.
         depth_scale: steps of a 16-bit depth file to the metre (KITTI 256, TUM 5000, millimetres 1000).
@@ -49,6 +50,7 @@ class DataOptions:
     classes: dict[str, str] | list[str] | None = None
     images: int | None = None
     portraits: bool | None = None
+    level: bool | None = None
     mask_values: dict[int, str] | None = None
     ignore_value: int | None = None
     depth_scale: float | None = None

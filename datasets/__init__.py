@@ -48,7 +48,10 @@ class Format(NamedTuple):
 
 FORMATS = {
     "shapes": Format(
-        "any", "the drawn world: every kind of truth, made as it is asked for", ("images", "portraits", "task"), True
+        "any",
+        "the drawn world: every kind of truth, made as it is asked for",
+        ("images", "portraits", "level", "task"),
+        True,
     ),
     "image_folder": Format("classification", "one folder per class, or train/, val/ and test/ with one per class each"),
     "csv": Format("classification", "a table with the columns path, label and, if you like, split"),

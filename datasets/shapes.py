@@ -35,6 +35,8 @@ class ShapesWorld:
 
     `size`: (H, W) or the side of a square, by default 256 (faces: 112, and always square). `portraits`: one large body
     a scene in place of up to twelve that hide each other, for detection, segmentation, edges and depth: easier by far.
+    `level`: for the same, scenes of one camera, whose axis meets the middle of each image, in place of cameras whose
+    images are shifted up or down, by which distances can be told from a picture alone.
     No two splits and no two seeds share a scene. A sample holds, beside `image`, `path` and `size`,
 
     - classification: `label` int; one body dominates the picture, and each class is drawn as often as any other;
@@ -64,6 +66,7 @@ class ShapesWorld:
         size: int | tuple[int, int] | None = None,
         seed: int = 0,
         portraits: bool = False,
+        level: bool = False,
     ) -> None:
         if task not in _PENS:
             raise unknown("drawn task", task, _PENS)
@@ -75,9 +78,10 @@ class ShapesWorld:
         if seed < 0:
             raise UsageError(f"The drawn world's seed is {seed}: it must be 0 or more.")
         self.task, self.split, self.seed = task, split, seed
-        if portraits and not issubclass(_PENS[task], _Scenes):
-            raise UsageError(f"data.portraits is for drawn scenes; those of {task} are not such.")
-        self._pen = _PENS[task](seed, SPLITS.index(split), _checked_size(size, task), portraits)
+        for name, wanted in (("portraits", portraits), ("level", level)):
+            if wanted and not issubclass(_PENS[task], _Scenes):
+                raise UsageError(f"data.{name} is for drawn scenes; those of {task} are not such.")
+        self._pen = _PENS[task](seed, SPLITS.index(split), _checked_size(size, task), portraits, level)
         self._numbers = np.arange(images)
         self.class_names = self._pen.class_names(images)
         self._classes: np.ndarray | None = None  # int64: the new number of each class, -1 for one left out
@@ -109,14 +113,15 @@ class ShapesWorld:
     def fingerprint(self) -> str:
         """A digest of all that the images depend on."""
         names = (self.task, self.split, *map(str, (VERSION, self.seed, *self._pen.size)))
-        names += ("portraits",) if self._pen.portraits else ()
+        names += tuple(name for name in ("portraits", "level") if getattr(self._pen, name))
         classes = () if self._classes is None else (self._classes,)
         return digest([name.encode() for name in names], self._numbers, *classes)
 
     def subset(self, indices: np.ndarray) -> Self:
         """The same data set with the images at `indices` alone, under their old names."""
         pen = self._pen
-        part = type(self)(self.task, self.split, images=0, size=pen.size, seed=self.seed, portraits=pen.portraits)
+        scenes = {"portraits": pen.portraits, "level": pen.level}
+        part = type(self)(self.task, self.split, images=0, size=pen.size, seed=self.seed, **scenes)
         part._numbers, part.class_names, part._classes = self._numbers[indices], self.class_names, self._classes
         return part
 
@@ -174,6 +179,7 @@ def open_split(
     task: str = "classification",
     images: int = 1000,
     portraits: bool = False,
+    level: bool = False,
 ) -> ShapesWorld:
     """One split of a drawn data set of `images` in all, of which each split has its share, and one at least.
 
@@ -183,7 +189,7 @@ def open_split(
         raise unknown("split", split, SPLITS)
     share = fractions[SPLITS.index(split)]
     count = max(round(images * share), 1) if share > 0 else 0
-    return ShapesWorld(task, split, images=count, seed=seed, portraits=portraits)
+    return ShapesWorld(task, split, images=count, seed=seed, portraits=portraits, level=level)
 
 
 def _checked_size(size: int | tuple[int, int] | None, task: str) -> tuple[int, int]:
@@ -207,8 +213,10 @@ class _Pen:
 
     KIND = 0
 
-    def __init__(self, seed: int, split: int, size: tuple[int, int], portraits: bool = False) -> None:
-        self.seed, self.split, self.size, self.portraits = seed, split, size, portraits
+    def __init__(
+        self, seed: int, split: int, size: tuple[int, int], portraits: bool = False, level: bool = False
+    ) -> None:
+        self.seed, self.split, self.size, self.portraits, self.level = seed, split, size, portraits, level
 
     def class_names(self, images: int) -> list[str]:
         return list(SHAPE_NAMES)
@@ -255,8 +263,8 @@ class _Scenes(_Pen):
     def _scene(self, number: int) -> Scene:
         if self.portraits:
             dice = self.dice(number, 1)
-            return draw_portrait(dice, self.size, dice.below(len(SHAPE_NAMES)))
-        return draw_scene(self.dice(number), self.size)
+            return draw_portrait(dice, self.size, dice.below(len(SHAPE_NAMES)), level=self.level)
+        return draw_scene(self.dice(number), self.size, level=self.level)
 
 
 class _Detection(_Scenes):

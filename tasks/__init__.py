@@ -42,6 +42,7 @@ class Demo(NamedTuple):
     size: int  # pixels, their height and width
     next: str  # the command to type with one's own data
     portraits: bool = False  # one large body a picture, where many would take too long to learn
+    level: bool = False  # scenes of one camera
     epochs: int | None = None  # where the recipe's own number is not meant for so few images
 
 

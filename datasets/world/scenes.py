@@ -157,14 +157,14 @@ def is_difficult(visible: np.ndarray, pixels: np.ndarray) -> np.ndarray:
     return (visible < LEAST_VISIBLE) | (pixels < FEWEST_PIXELS)
 
 
-def draw_scene(dice: Dice, size: tuple[int, int] = (256, 256)) -> Scene:
+def draw_scene(dice: Dice, size: tuple[int, int] = (256, 256), *, level: bool = False) -> Scene:
     """A scene of up to `MOST_BODIES` bodies of 8 to 150 pixels, for an image of 256 x 256; `size` is (H, W)."""
-    return Scene(plan_scene(dice, size), dice)
+    return Scene(plan_scene(dice, size, level=level), dice)
 
 
-def draw_portrait(dice: Dice, size: tuple[int, int], label: int) -> Scene:
+def draw_portrait(dice: Dice, size: tuple[int, int], label: int, *, level: bool = False) -> Scene:
     """A scene with one large body, of the class `label`, which may be cut off at a border by a little."""
-    backdrop = plan_backdrop(dice, size)
+    backdrop = plan_backdrop(dice, size, level=level)
     side = min(size)
     body = plan_body(dice, size, reach=side * dice.uniform(0.16, 0.46), label=label)
     x, y = (dice.uniform(0.6 * body.reach, length - 0.6 * body.reach) for length in (size[1], size[0]))
@@ -175,9 +175,9 @@ def draw_portrait(dice: Dice, size: tuple[int, int], label: int) -> Scene:
 # --- plans ------------------------------------------------------------------------------------------------------------
 
 
-def plan_scene(dice: Dice, size: tuple[int, int]) -> Plan:
+def plan_scene(dice: Dice, size: tuple[int, int], *, level: bool = False) -> Plan:
     """Backdrop and bodies of a scene."""
-    backdrop = plan_backdrop(dice, size)
+    backdrop = plan_backdrop(dice, size, level=level)
     wanted = 0 if dice.chance(EMPTY) else dice.between(1, MOST_BODIES)
     bodies: list[Body] = []
     for _ in range(wanted):
@@ -187,13 +187,14 @@ def plan_scene(dice: Dice, size: tuple[int, int]) -> Plan:
     return Plan(size, backdrop, tuple(sorted(bodies, key=lambda body: -body.distance)))
 
 
-def plan_backdrop(dice: Dice, size: tuple[int, int]) -> Backdrop:
-    """Ground, wall or sky, haze, light and camera."""
+def plan_backdrop(dice: Dice, size: tuple[int, int], *, level: bool = False) -> Backdrop:
+    """Ground, wall or sky, haze, light and camera; with `level` one whose axis meets the middle of the image."""
     is_open = dice.chance(0.5)
     first = draw_colour(dice, 150, 245, 70)
     haze = first if dice.chance(0.7) else first * 2 // 3
+    horizon = size[0] * dice.uniform(0.25, 0.6)
     return Backdrop(
-        horizon=size[0] * dice.uniform(0.25, 0.6),
+        horizon=size[0] / 2 if level else horizon,
         wall=SKY if is_open else dice.uniform(7.0, 26.0),
         is_open=is_open,
         ground=_surface(dice, texels=dice.uniform(40.0, 110.0)),

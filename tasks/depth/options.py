@@ -86,6 +86,7 @@ DEMO = Demo(
     format="depth_folder",
     images=6000,
     size=96,
+    level=True,
     next="foveal train depth/unet_resnet50_folder --data.root DIR  (DIR: images/ and depth/)",
 )
 AUGMENTATIONS = ("none", "photos", "zoom", "crops")  # made in transforms.py

@@ -224,6 +224,21 @@ def test_portraits_are_scenes_of_one_large_body(task):
     assert len(set(truths.labels.tolist())) == 8
 
 
+def test_level_scenes_have_their_horizon_in_the_middle_and_are_else_the_same():
+    level, other = (ShapesWorld("depth", "train", images=8, size=(64, 96), level=level) for level in (True, False))
+    assert level.fingerprint() != other.fingerprint() and level.subset(np.arange(2)).truth(0)["camera"][2] == 31.5
+    shifted = [other.truth(index)["camera"][2] for index in range(8)]
+    assert len(set(shifted)) == 8 and all(0.25 * 64 - 0.5 <= row <= 0.6 * 64 - 0.5 for row in shifted)
+    for index in range(8):
+        truth = level.truth(index)
+        assert truth["camera"].tolist() == [80, 47.5, 31.5]
+        # The lowest row of the ground, 31.5 pixels below the axis of a camera 1.2 m above it.
+        ground = truth["depth"][-1][truth["mask"][-1] == 0]
+        assert ground == pytest.approx(80 * 1.2 / 31.5, rel=1e-5)
+
+
 def test_portraits_are_no_choice_where_there_are_no_scenes():
+    with pytest.raises(UsageError, match=r"data\.level is for drawn scenes"):
+        ShapesWorld("tracking", level=True)
     with pytest.raises(UsageError, match="is for drawn scenes; those of tracking are not such"):
         ShapesWorld("tracking", portraits=True)
