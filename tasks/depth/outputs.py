@@ -97,23 +97,6 @@ class Bins(Output):
         shares = at_least_float32(raw).softmax(dim=1)
         return self._within((shares * self.centres[:, None, None].to(shares.dtype)).sum(dim=1))
 
-    def ordinal_loss(self, raw: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-        """The ordinal loss (Fu et al. 2018, equations 2 and 3) of raw maps (N, `bins`, h, w): a mean over the pixels of
-        `truth` (N, h, w) that are known, above 0 and finite; 0, with a gradient of 0, if there are none.
-
-        For each edge between bins it asks whether the pixel lies beyond it: - sum over those before the true depth of
-        log P(beyond) - sum over the others of log(1 - P(beyond)), so that a bin far from the true one costs more than
-        its neighbour. P(beyond) is the share of the bins beyond, where the paper has two outputs an edge. Depths
-        outside of the range count as its ends.
-        """
-        known = truth.isfinite() & (truth > 0)
-        scores = F.log_softmax(at_least_float32(raw), dim=1)
-        beyond = scores.flip(1).logcumsumexp(dim=1).flip(1)[:, 1:]
-        before = scores.logcumsumexp(dim=1)[:, :-1]
-        inner = self.edges[1:-1, None, None].to(truth.dtype)
-        errors = -torch.where(truth[:, None] >= inner, beyond, before).sum(dim=1)
-        return torch.where(known, errors, 0).sum() / known.sum().clamp(min=1)
-
 
 OUTPUTS: dict[str, type[Output]] = {"linear": Linear, "log": Log, "bins": Bins}
 

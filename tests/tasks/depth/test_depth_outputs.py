@@ -68,37 +68,6 @@ def test_a_depth_beyond_the_range_has_a_gradient_that_leads_back_and_none_that_l
     assert more.item() == pytest.approx(-4 if isinstance(output, Linear) else -2)
 
 
-def test_the_ordinal_loss_asks_at_each_inner_edge_whether_the_depth_lies_beyond():
-    bins = Bins(1, 16, bins=4)  # inner edges 2, 4, 8
-    shares = torch.tensor([0.1, 0.2, 0.3, 0.4])
-    scores = shares.log().reshape(1, 4, 1, 1)
-    # 5 m: beyond 2 (0.9) and 4 (0.7), before 8 (0.6).
-    expected = -(math.log(0.9) + math.log(0.7) + math.log(0.6))
-    assert bins.ordinal_loss(scores, torch.tensor([[[5.0]]])).item() == pytest.approx(expected)
-    # Out of the range: before all, beyond all.
-    near, far = -math.log(0.1) - math.log(0.3) - math.log(0.6), -math.log(0.9) - math.log(0.7) - math.log(0.4)
-    assert bins.ordinal_loss(scores, torch.tensor([[[0.2]]])).item() == pytest.approx(near)
-    assert bins.ordinal_loss(scores, torch.tensor([[[99.0]]])).item() == pytest.approx(far)
-
-
-def test_the_ordinal_loss_leaves_out_pixels_without_depth():
-    bins = Bins(1, 16, bins=4)
-    scores = torch.randn(1, 4, 1, 5, requires_grad=True)
-    truth = torch.tensor([[[5.0, 0.0, -1.0, math.nan, math.inf]]])
-    alone = bins.ordinal_loss(scores[..., :1], truth[..., :1])
-    assert bins.ordinal_loss(scores, truth).item() == pytest.approx(alone.item())
-    loss = bins.ordinal_loss(scores, torch.zeros(1, 1, 5))
-    loss.backward()
-    assert loss.item() == 0 and scores.grad.abs().max() == 0
-
-
-def test_the_ordinal_loss_is_least_for_the_true_bin_and_grows_with_distance_from_it():
-    bins = Bins(1, 16, bins=4)
-    sure = 8 * torch.eye(4).reshape(4, 4, 1, 1)
-    losses = [bins.ordinal_loss(scores[None], torch.tensor([[[1.5]]])).item() for scores in sure]
-    assert losses == sorted(losses) and losses[0] < 0.01 < losses[1]
-
-
 @pytest.mark.parametrize("least, most", [(0, 10), (5, 5), (1, math.inf), (-1, 3), (math.nan, 3)])
 def test_depths_without_a_range_are_refused(least, most):
     with pytest.raises(UsageError, match=r"are no range; set model\.min_depth above 0"):
