@@ -10,7 +10,6 @@ from torch import nn
 from ...backbones import Backbone
 from ...backbones.probe import blank_image, shapeless_maps, smallest_image
 from ...core.errors import UsageError
-from ..segmentation.head import pad
 
 MakeBackbone = Callable[..., Backbone]
 COARSE = "coarse_"  # begins the names of what a first network says, which a second one refines
@@ -21,8 +20,11 @@ class DepthHead(nn.Module, ABC):
 
     `stride`: pixels of the image from one cell of the finest maps to the next; what is evaluated is upsampled from
     them. `divisor`: images are to have sides of multiples of it. `size`: height and width of the only images that a
-    head with fully connected layers reads, None where it takes any. `estimate` sees to all three.
+    head with fully connected layers reads, None where it takes any. `estimate` sees to all three, and pads in what is
+    exported, too (`pads`).
     """
+
+    pads = True
 
     def __init__(self, *, stride: int, divisor: int = 1, size: tuple[int, int] | None = None) -> None:
         super().__init__()
@@ -52,12 +54,16 @@ def estimate(
     or float64 where the maps are. The images are padded with 0, their mean colour, to multiples of the head's divisor;
     what was padded is cut off.
     """
-    padded = pad(images, head.divisor)
+    height, width = images.shape[2:]
+    # Also where nothing is missing: an exported graph has no other way for other sizes.
+    padded = F.pad(images, (0, -width % head.divisor, 0, -height % head.divisor))
     found = {}
     for name, x in head(backbone(padded), padded).items():
         kind = name.removeprefix(COARSE)
         x = output(x)[:, None] if kind == "depth" else at_least_float32(x)
-        x = resized(x, padded.shape[2:])[:, :, : images.shape[2], : images.shape[3]]
+        x = resized(x, padded.shape[2:])
+        for axis, side in ((2, height), (3, width)):  # no view: whether one is contiguous depends on the size, too
+            x = x.index_select(axis, torch.arange(side, device=x.device))
         found[name] = {"depth": x[:, 0], "normals": F.normalize(x, dim=1), "labels": x}[kind]
     return found
 
@@ -160,5 +166,5 @@ def check_size(head: DepthHead, images: torch.Tensor) -> None:
         height, width = images.shape[2:]
         raise UsageError(
             f"The images are {height} x {width} pixels, but this network's fully connected layers read "
-            f"{head.size[0]} x {head.size[1]} alone: set data.resize to squash or crop, or take the head fcrn or unet."
+            f"{head.size[0]} x {head.size[1]} alone: set data.resize to squash, or take the head fcrn or unet."
         )

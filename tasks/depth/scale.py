@@ -9,8 +9,10 @@ from ...core.data import Dataset
 from ...core.errors import DataError, DataWarning
 from ...datasets.depths import KNOWN_SCALES, SCALES_APART
 
+_LOOKED_AT = 16  # depth maps
 
-def median_depth(dataset: Dataset, most: int = 16) -> float | None:
+
+def median_depth(dataset: Dataset, most: int = _LOOKED_AT) -> float | None:
     """The median, in metres, of the medians of up to `most` depth maps, spread evenly over a data set; None where none
     of them has a depth. Maps that cannot be used are left out: their error is said where they are read.
     """
@@ -23,6 +25,20 @@ def median_depth(dataset: Dataset, most: int = 16) -> float | None:
         if (known := depth[depth > 0]).size:
             medians.append(float(np.median(known)))
     return float(np.median(medians)) if medians else None
+
+
+def warn_of_nothing(found: float | None, images: int) -> bool:
+    """Warn with a DataWarning, and say so, if `median_depth` has `found` none in a training set of so many images: a
+    loss of 0 would look like a network that has learnt all there is.
+    """
+    if found is not None or not images:
+        return False
+    sentence = (
+        f"No pixel of the {min(images, _LOOKED_AT)} depth maps looked at, of {images} to train on, has a depth: all are "
+        "0, negative, NaN, infinite or unreadable, and nothing can be learnt from them; `foveal check-data` names them."
+    )
+    warnings.warn(sentence, DataWarning, stacklevel=2)
+    return True
 
 
 def warn_of_scale(found: float | None, usual: Sequence[float | None], *, what: str, than: str) -> bool:

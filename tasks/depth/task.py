@@ -28,7 +28,7 @@ from .normals import NormalMetrics, true_normals
 from .options import DepthOptions
 from .outputs import make_output
 from .prediction import about_depth, depth_prediction
-from .scale import median_depth, warn_of_scale
+from .scale import median_depth, warn_of_nothing, warn_of_scale
 from .transforms import transform
 
 _KINDS = ("depth", "normals", "labels")
@@ -83,10 +83,11 @@ class DepthTask(Task):
         preprocessing: Preprocessing,
         training: Dataset | None = None,
     ) -> "DepthTask":
-        """The task of a recipe; warns where the depths of `training` are none that the network could say."""
+        """The task of a recipe; warns where `training` has no depths, or none that the network could say."""
         task = cls(options, class_names=class_names, preprocessing=preprocessing)
         if training is not None:
             task.usual_depth = median_depth(training)
+            warn_of_nothing(task.usual_depth, len(training))
             ends = (options.min_depth, options.max_depth)
             warn_of_scale(task.usual_depth, ends, what="The training images", than="model.min_depth to model.max_depth")
         return task
@@ -153,7 +154,8 @@ class DepthTask(Task):
 
     def remark(self) -> str | None:
         """How the numbers were counted: without it they compare with none."""
-        return f"Depths were evaluated as they are, not aligned: {self.protocol}."
+        given = "after the calibration" if self.calibration else "as they are"
+        return f"Depths were evaluated {given}, not aligned: {self.protocol}."
 
     def tables(self) -> dict[str, dict[str, dict[str, float]]]:
         """The nine numbers of each alignment, side by side."""
@@ -222,9 +224,9 @@ class DepthTask(Task):
         whole = _at_size(found, (asked.shape[0], asked.shape[1]))
         depth = calibrated(whole[0], self.calibration).numpy()
         self.metrics.update(depth, asked, name=path)
-        known = self.metrics.counts(asked)
-        if known.any():
-            self._medians.append(float(np.median(asked[known])))
+        known = asked[np.isfinite(asked) & (asked > 0)]  # beyond the cap too: millimetres taken for metres all are
+        if known.size:
+            self._medians.append(float(np.median(known)))
         if self.options.normals:
             normals = true_normals({"depth": asked, **truth}, self.options.focal)
             self.normal_metrics.update(whole[1:4].permute(1, 2, 0).numpy(), normals)

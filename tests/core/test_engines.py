@@ -19,6 +19,8 @@ from foveal.core.options import DataOptions
 from foveal.datasets.shapes import ShapesWorld
 from foveal.tasks.classification.options import ClassificationOptions
 from foveal.tasks.classification.task import ClassificationTask
+from foveal.tasks.depth.options import DepthOptions
+from foveal.tasks.depth.task import DepthTask
 from foveal.tasks.detection.options import DetectionOptions
 from foveal.tasks.detection.task import DetectionTask
 from foveal.tasks.edges.options import EdgesOptions
@@ -154,6 +156,25 @@ def test_edges_of_sides_that_are_no_multiples_of_32_come_from_one_graph(engine, 
     for ours, theirs in zip(answers(task, *batches), wanted, strict=True):
         assert theirs.std() > 0.1
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-3)
+    assert [file.stem for file in set(kept.rglob("*.onnx")) - before] == ["uint8-from64"]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("head", ["fcrn", "unet"])
+def test_depths_of_sides_that_are_no_multiples_of_32_come_from_one_graph(head, engine, kept):
+    torch.manual_seed(0)
+    seen = preprocessing(DataOptions(size=96, resize="fit"))
+    task = calibrated(DepthTask(DepthOptions(backbone="resnet18", head=head), preprocessing=seen), drawn(8))
+    for layer in task.head.modules():
+        if isinstance(layer, torch.nn.Conv2d) and layer.out_channels == 1:
+            torch.nn.init.normal_(layer.weight, std=0.3)  # they start near 0: all answers would be alike
+    batches = [drawn(1, *size) for size in ((64, 96), (65, 99), (81, 127), (97, 64))]
+    wanted = answers(task, *batches)
+    before = set(kept.rglob("*.onnx"))
+    accelerate(task, CPU, engine=engine)
+    for ours, theirs in zip(answers(task, *batches), wanted, strict=True):
+        assert theirs.std() > 0.1
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
     assert [file.stem for file in set(kept.rglob("*.onnx")) - before] == ["uint8-from64"]
 
 

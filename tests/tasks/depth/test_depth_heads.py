@@ -108,7 +108,10 @@ def test_what_an_image_is_padded_with_is_cut_off(head):
 def test_fully_connected_layers_refuse_images_of_another_size(head):
     backbone, module = made(head, "resnet18", device="meta", size=(96, 128))
     images = torch.zeros(1, 3, 128, 96, device="meta")
-    with pytest.raises(UsageError, match=r"128 x 96 pixels, but this network's fully connected layers read 96 x 128"):
+    words = (
+        r"128 x 96 pixels, but this network's fully connected layers read 96 x 128 alone: set data.resize to squash, or"
+    )
+    with pytest.raises(UsageError, match=words):  # not crop, which the task refuses
         module(backbone(images), images)
 
 

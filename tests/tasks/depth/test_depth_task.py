@@ -119,6 +119,7 @@ def test_a_calibration_counts_in_predictions_and_in_evaluation():
     task.evaluate(batch)
     assert task.compute_metrics()["delta1"] == 1
     assert task.about()["calibration"] == {"scale": 3.0, "shift": 1.0}
+    assert task.remark().startswith("Depths were evaluated after the calibration, not aligned: crop none")
 
 
 def test_a_mirrored_look_is_turned_back_and_its_normals_too():
@@ -139,6 +140,24 @@ def test_depths_a_hundred_times_off_are_warned_of():
     task.evaluate(make_batch(task, [sample_of(np.full((4, 4), 400.0))]))
     with pytest.warns(DataWarning, match=r"The images evaluated are 200 times farther .* data.depth_scale"):
         task.compute_metrics()
+
+
+def test_a_cap_does_not_hide_another_scale():
+    task = told(np.full((4, 4), 2.0), cap=10.0)
+    task.usual_depth = 2.0
+    task.evaluate(make_batch(task, [sample_of(np.full((4, 4), 2000.0))]))  # millimetres taken for metres
+    with pytest.warns(DataWarning, match="The images evaluated are 1,000 times farther"):
+        assert task.compute_metrics()["delta1"] == -1
+
+
+def test_a_training_set_without_a_depth_is_warned_of():
+    class Nothing(list):
+        def truth(self, index):
+            return {"depth": np.zeros((4, 4), np.float32)}
+
+    options = DepthOptions(backbone="resnet18")
+    with pytest.warns(DataWarning, match="No pixel of the 2 depth maps looked at, of 2 to train on, has a depth"):
+        DepthTask.build(options, class_names=[], preprocessing=preprocessing(DataOptions()), training=Nothing([0, 0]))
 
 
 def test_a_training_set_of_another_scale_is_warned_of():
