@@ -34,8 +34,8 @@ def warn_of_nothing(found: float | None, images: int) -> bool:
     if found is not None or not images:
         return False
     sentence = (
-        f"No pixel of the {min(images, _LOOKED_AT)} depth maps looked at, of {images} to train on, has a depth: all are "
-        "0, negative, NaN, infinite or unreadable, and nothing can be learnt from them; `foveal check-data` names them."
+        f"No pixel of the {min(images, _LOOKED_AT)} depth maps looked at, of {images} to train on, has a depth: all "
+        "are 0, negative, NaN, infinite or unreadable, and nothing can be learnt; `foveal check-data` names them."
     )
     warnings.warn(sentence, DataWarning, stacklevel=2)
     return True
