@@ -62,7 +62,9 @@ def test_every_recipe_runs_on_tiny_data(name, blobs, tmp_path):
     line = ["train", name, "--out", str(tmp_path / "run"), "--trainer.max_epochs", "1", "--trainer.accelerator", "cpu"]
     line += ["--model.weights", "null", "--data.num_workers", "0", "--data.batch_size", "4"]
     line += ["--trainer.limit_train_batches", "2"]
-    if name.startswith(("detection/", "segmentation/", "edges/")):  # drawn scenes, in place of the format of the recipe
+    if name.startswith(
+        ("detection/", "segmentation/", "edges/", "depth/")
+    ):  # drawn scenes, whatever the recipe's format
         line += ["--data.format", "shapes", "--data.images", "4", "--data.size", "96", "--data.batch_size", "2"]
         line += ["--data.aspect_buckets", "1"]  # they are all alike
     elif not name.endswith("_digits"):

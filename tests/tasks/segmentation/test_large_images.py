@@ -19,6 +19,7 @@ from torch import nn
 from foveal.core.data import DataOptions, preprocessing
 from foveal.core.input_list import write_list
 from foveal.core.inputs import Input
+from foveal.core.maps import TileBlender, tile_prediction, tiling
 from foveal.core.predict import Running, predict_files
 from foveal.core.task import Task
 from foveal.tasks.segmentation.merge import MaskBuilder
