@@ -34,7 +34,7 @@ class DepthOptions:
         scale_invariant: its lambda, 0 (the squared logarithmic error) to 1 (no scale counts); the paper's is 0.5.
         root: take the square root of the scale-invariant loss of each image.
         factor: by which the scale-invariant loss is multiplied; BTS has lambda 0.85, root, and a factor of 10.
-        normals: weight of the loss of surface normals; 0 for a network without them. Needs `focal`, or data with them.
+        normals: weight of the loss of surface normals, which follow from depth and `focal`; 0 for a network without.
         labels: weight of the loss of labels; 0 for a network without them.
         classes: of the labels: how many there are in the data's masks (the drawn world has 9).
         focal: of the camera, its focal length in pixels of the image files, for the normals of their depths; null for
