@@ -1,11 +1,14 @@
 """Backbones for tasks: the door of `backbones/`, with its errors turned into the ones that carry an exit code."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 from ..backbones import Backbone, WeightsError, create_backbone, vary_layers
 from ..backbones.weights import DownloadError, Weights, read_state_dict
 from ..core.errors import FovealError, MachineError, ModelFileError, UsageError
+from ..core.types import Preprocessing
 
 
 @dataclass(frozen=True)
@@ -15,6 +18,30 @@ class Variation:
     activation: str | None = None
     norm: str | None = None
     pooling: str | None = None
+
+
+class BackboneOptions(Protocol):
+    """What the `model` sections of tasks with maps say of their backbone."""
+
+    backbone: str
+    frozen_stages: int
+    activation: Any
+    norm: Any
+    pooling: Any
+
+
+def backbone_maker(
+    options: BackboneOptions, preprocessing: Preprocessing, *, weights: str | None
+) -> Callable[..., Backbone]:
+    """`build_backbone` with all that a recipe says, for heads that choose the rest: `levels` and `output_stride`."""
+    return partial(
+        build_backbone,
+        options.backbone,
+        weights=weights,
+        in_channels=1 if preprocessing["grey"] else 3,
+        frozen_stages=options.frozen_stages,
+        variation=Variation(options.activation, options.norm, options.pooling),
+    )
 
 
 def build_backbone(name: str, *, weights: str | None, variation: Variation | None = None, **options: Any) -> Backbone:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -19,7 +18,7 @@ from ...core.task import Task
 from ...core.tiles import Tiling
 from ...core.transforms import Transform
 from ...core.types import Batch, Prediction, Preprocessing
-from ..build import Variation, build_backbone
+from ..build import backbone_maker
 from .draw import draw_boxes
 from .head import DetectionHead, Target
 from .heads import HEADS
@@ -61,13 +60,8 @@ class DetectionTask(Task):
             raise UsageError("Detection finds objects of one class or more, and the data has none: see data.classes.")
         preprocessing = published_preprocessing(options, preprocessing or default_preprocessing(DataOptions()))
         detector = detector_weights(options)
-        make_backbone = partial(
-            build_backbone,
-            options.backbone,
-            weights=None if detector is not None else options.weights,
-            in_channels=1 if preprocessing["grey"] else 3,
-            frozen_stages=options.frozen_stages,
-            variation=Variation(options.activation, options.norm, options.pooling),
+        make_backbone = backbone_maker(
+            options, preprocessing, weights=None if detector is not None else options.weights
         )
         backbone, head = HEADS[options.head](
             make_backbone, options, num_classes=len(class_names), size=preprocessing["size"]

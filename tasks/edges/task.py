@@ -18,7 +18,7 @@ from ...core.task import Task
 from ...core.tiles import Joiner, Tiling
 from ...core.transforms import Transform
 from ...core.types import Batch, Prediction, Preprocessing
-from ..build import Variation, build_backbone
+from ..build import backbone_maker
 from .draw import draw_edges, plot_curve
 from .filters import FILTERS, FilterDetector
 from .head import EdgeHead, detect_edges
@@ -218,14 +218,7 @@ class EdgesTask(Task):
 def _build(options: EdgesOptions, seen: Preprocessing, *, weights: str | None) -> tuple[nn.Module, nn.Module]:
     if options.head in FILTERS:
         return nn.Identity(), FilterDetector(options.head)
-    make_backbone = partial(
-        build_backbone,
-        options.backbone,
-        weights=weights,
-        in_channels=1 if seen["grey"] else 3,
-        frozen_stages=options.frozen_stages,
-        variation=Variation(options.activation, options.norm, options.pooling),
-    )
+    make_backbone = backbone_maker(options, seen, weights=weights)
     return HEADS[options.head](
         make_backbone, options.backbone, margin=options.margin, output_stride=options.output_stride
     )

@@ -1,7 +1,6 @@
 """Semantic segmentation: a backbone, and a head from its maps to a class for each pixel."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from ...core.task import Task
 from ...core.tiles import Joiner, Tiling
 from ...core.transforms import Transform
 from ...core.types import Batch, Prediction, Preprocessing
-from ..build import Variation, build_backbone
+from ..build import backbone_maker
 from .class_weights import count_pixels
 from .crf import CRFOptions, refine
 from .draw import draw_mask
@@ -59,13 +58,8 @@ class SegmentationTask(Task):
         preprocessing = preprocessing or default_preprocessing(DataOptions())
         _check(options, class_names, preprocessing)
         segmenter = segmenter_weights(options)
-        make_backbone = partial(
-            build_backbone,
-            options.backbone,
-            weights=None if segmenter is not None else options.weights,
-            in_channels=1 if preprocessing["grey"] else 3,
-            frozen_stages=options.frozen_stages,
-            variation=Variation(options.activation, options.norm, options.pooling),
+        make_backbone = backbone_maker(
+            options, preprocessing, weights=None if segmenter is not None else options.weights
         )
         classes = len(class_names)
         backbone, head = HEADS[options.head](make_backbone, options, num_classes=classes)
