@@ -296,10 +296,13 @@ def _noise(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
     return torch.randn(shape, generator=generator, dtype=dtype)
 
 
+_GRAPHS = 2  # raised when the same network is exported in another way: older graphs are then not used any more
+
+
 def _digest(task: Task, engine: str) -> str:
     """Of all that a graph depends on but the images' size and type."""
     layers = re.sub(r" at 0x[0-9a-f]+", "", repr(task))
-    parts = (versions(), engine_versions(engine), asdict(task.options), dict(task.preprocessing), layers)
+    parts = (_GRAPHS, versions(), engine_versions(engine), asdict(task.options), dict(task.preprocessing), layers)
     digest = hashlib.sha256(repr(parts).encode())
     for name, weights in task.state_dict().items():
         digest.update(f"{name} {weights.dtype} {tuple(weights.shape)}".encode())
