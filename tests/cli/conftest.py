@@ -1,5 +1,12 @@
-"""What tests of several commands need: a checkpoint that holds a task made by hand."""
+"""What tests of several commands need: a checkpoint that holds a task made by hand, and commands that are killed."""
 
+import io
+import multiprocessing
+import os
+import random
+import signal
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +14,7 @@ import pytest
 
 from foveal import tasks
 from foveal.cli.main import main
+from foveal.core import reading
 from foveal.core.task import Task
 
 
@@ -28,3 +36,36 @@ def predict_with(monkeypatch, tmp_path) -> Callable[[Task], Callable[..., int]]:
         return run
 
     return put
+
+
+@pytest.fixture
+def kill_again_and_again(monkeypatch) -> Callable[..., int]:
+    """The function that starts a command so many `times`, each in a process of its own and for up to `seconds`, and
+    gives how often it had to be killed. In all of the test reading a file takes a while, and a kill costs little.
+    """
+    read = reading.read_reduced
+    monkeypatch.setattr(reading, "read_reduced", lambda *given: time.sleep(0.02) or read(*given))  # a slow disk
+    monkeypatch.setattr("foveal.core.writers._COMMIT_INPUTS", 2)
+
+    def kill(arguments: list[str], *, times: int, seconds: float) -> int:
+        draw, kills = random.Random(0), 0
+        for _ in range(times):
+            process = _started_apart(arguments)
+            process.join(draw.uniform(0.02, seconds))
+            if process.exitcode is None:
+                os.kill(process.pid or 0, signal.SIGKILL)
+                kills += 1
+            process.join()
+        return kills
+
+    return kill
+
+
+def _started_apart(arguments: list[str]) -> multiprocessing.Process:
+    def work() -> None:
+        sys.stdout = sys.stderr = io.StringIO()
+        os._exit(main(arguments))
+
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+    return process

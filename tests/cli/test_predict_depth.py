@@ -4,14 +4,7 @@ and distances that are known.
 The network is one that makes no mistakes: what is redder is farther, a metre for every 10 of 255.
 """
 
-import io
 import json
-import multiprocessing
-import os
-import random
-import signal
-import sys
-import time
 from pathlib import Path
 
 import cv2
@@ -22,7 +15,6 @@ from torch import nn
 
 from foveal import tasks
 from foveal.cli.main import main
-from foveal.core import reading
 from foveal.core.checkpoint import AtomicCheckpointIO, read_checkpoint
 from foveal.core.data import DataOptions, preprocessing
 from foveal.core.images import write_image
@@ -185,33 +177,12 @@ def line(predict, folder, tmp_path):
     return make
 
 
-def run_apart(arguments: list[str]) -> multiprocessing.Process:
-    """The command in a process of its own, without its output."""
-
-    def work() -> None:
-        sys.stdout = sys.stderr = io.StringIO()
-        os._exit(main(arguments))
-
-    process = multiprocessing.get_context("fork").Process(target=work)
-    process.start()
-    return process
-
-
-def test_killed_again_and_again_a_run_ends_with_the_same_bytes(line, tmp_path, monkeypatch):
-    read = reading.read_reduced
-    monkeypatch.setattr(reading, "read_reduced", lambda *given: time.sleep(0.02) or read(*given))  # a slow disk
-    monkeypatch.setattr("foveal.core.writers._COMMIT_INPUTS", 2)
+def test_killed_again_and_again_a_run_ends_with_the_same_bytes(line, tmp_path, kill_again_and_again):
     assert main(line("straight")) == 0
-    expected, draw, kills = contents(tmp_path / "straight"), random.Random(0), 0
+    expected = contents(tmp_path / "straight")
     assert len(expected) == 3 * 7 + 5
-    for _ in range(8):
-        process = run_apart(line("out"))
-        process.join(draw.uniform(0.02, 0.15))
-        if process.exitcode is None:
-            os.kill(process.pid or 0, signal.SIGKILL)
-            kills += 1
-        process.join()
-    assert kills > 0 and main(line("out")) == 0
+    assert kill_again_and_again(line("out"), times=8, seconds=0.15) > 0
+    assert main(line("out")) == 0
     assert contents(tmp_path / "out") == expected
 
 

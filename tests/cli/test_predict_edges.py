@@ -3,14 +3,7 @@
 The detector is one that makes no mistakes: an edge is what is red, and how red it is says how sure that is.
 """
 
-import io
 import json
-import multiprocessing
-import os
-import random
-import signal
-import sys
-import time
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -21,7 +14,6 @@ import torch
 from torch import nn
 
 from foveal.cli.main import main
-from foveal.core import reading
 from foveal.core.data import DataOptions, preprocessing
 from foveal.core.images import write_image
 from foveal.core.task import Task
@@ -187,33 +179,12 @@ def line(predict, folder, tmp_path):
     return make
 
 
-def run_apart(arguments: list[str]) -> multiprocessing.Process:
-    """The command in a process of its own, without its output."""
-
-    def work() -> None:
-        sys.stdout = sys.stderr = io.StringIO()
-        os._exit(main(arguments))
-
-    process = multiprocessing.get_context("fork").Process(target=work)
-    process.start()
-    return process
-
-
-def test_killed_again_and_again_a_run_ends_with_the_same_bytes(line, tmp_path, monkeypatch):
-    read = reading.read_reduced
-    monkeypatch.setattr(reading, "read_reduced", lambda *given: time.sleep(0.02) or read(*given))  # a slow disk
-    monkeypatch.setattr("foveal.core.writers._COMMIT_INPUTS", 2)
+def test_killed_again_and_again_a_run_ends_with_the_same_bytes(line, tmp_path, kill_again_and_again):
     assert main(line("straight")) == 0
-    expected, draw, kills = contents(tmp_path / "straight"), random.Random(0), 0
+    expected = contents(tmp_path / "straight")
     assert len(expected) == 4 * 11 + 3
-    for _ in range(12):
-        process = run_apart(line("out"))
-        process.join(draw.uniform(0.02, 0.2))
-        if process.exitcode is None:
-            os.kill(process.pid or 0, signal.SIGKILL)
-            kills += 1
-        process.join()
-    assert kills > 0 and main(line("out")) == 0
+    assert kill_again_and_again(line("out"), times=12, seconds=0.2) > 0
+    assert main(line("out")) == 0
     assert contents(tmp_path / "out") == expected
 
 
