@@ -1,7 +1,6 @@
 """Monocular depth: a backbone, and a head from its maps to metres at each pixel, and to normals and labels."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from ...core.maps import enlarged, of_one_shape
 from ...core.task import Task
 from ...core.transforms import Transform
 from ...core.types import Batch, Prediction, Preprocessing
-from ..build import Variation, build_backbone
+from ..build import backbone_maker
 from ..weights_of_losses import check_weights
 from .calibration import ENTRY, Calibration, calibrated, read_calibration
 from .draw import draw_depth
@@ -69,6 +68,8 @@ class DepthTask(Task):
         self.calibration: Calibration | None = None
         self.usual_depth: float | None = None  # metres, the median of the training images, where it is known
         self.metrics = DepthMetrics(crop=options.crop, max_depth=options.cap)
+        # Of the validations of a training, which look at nothing else: each alignment costs as much again.
+        self.unaligned_metrics = DepthMetrics(crop=options.crop, max_depth=options.cap, alignments=("none",))
         self.normal_metrics = NormalMetrics()
         self.evaluated: dict[str, dict[str, float]] = {}  # the newest metrics of each alignment
         self.protocol = ""  # how they were counted
@@ -140,7 +141,8 @@ class DepthTask(Task):
         """The losses, the nine numbers of `DepthMetrics` without an alignment, and, where the network has normals and
         labels, those of `NormalMetrics` and `label_accuracy`, a share of 1.
         """
-        self.evaluated, self.protocol = self.metrics.compute(), self.metrics.protocol()
+        metrics = self._depth_metrics()
+        self.evaluated, self.protocol = metrics.compute(), metrics.protocol()
         numbers = dict(self.evaluated["none"])
         if self.options.normals:
             numbers |= self.normal_metrics.compute()
@@ -223,7 +225,7 @@ class DepthTask(Task):
         asked = truth["depth"].cpu().numpy()
         whole = _at_size(found, (asked.shape[0], asked.shape[1]))
         depth = calibrated(whole[0], self.calibration).numpy()
-        self.metrics.update(depth, asked, name=path)
+        self._depth_metrics().update(depth, asked, name=path)
         known = asked[np.isfinite(asked) & (asked > 0)]  # beyond the cap too: millimetres taken for metres all are
         if known.size:
             self._medians.append(float(np.median(known)))
@@ -236,8 +238,12 @@ class DepthTask(Task):
             self._right += int(right[mask != _IGNORE].sum())
             self._labelled += int((mask != _IGNORE).sum())
 
+    def _depth_metrics(self) -> DepthMetrics:
+        return self.unaligned_metrics if self._trainer is not None and self.trainer.validating else self.metrics
+
     def _forget(self) -> None:
         self.metrics.reset()
+        self.unaligned_metrics.reset()
         self.normal_metrics.reset()
         self._right = self._labelled = 0  # pixels
         self._medians: list[float] = []  # metres, of each image's truth
@@ -263,14 +269,7 @@ def _check(options: DepthOptions, preprocessing: Preprocessing) -> None:
 
 
 def _build(options: DepthOptions, preprocessing: Preprocessing, *, channels: int) -> tuple[nn.Module, DepthHead]:
-    make_backbone = partial(
-        build_backbone,
-        options.backbone,
-        weights=options.weights,
-        in_channels=1 if preprocessing["grey"] else 3,
-        frozen_stages=options.frozen_stages,
-        variation=Variation(options.activation, options.norm, options.pooling),
-    )
+    make_backbone = backbone_maker(options, preprocessing, weights=options.weights)
     return HEADS[options.head](
         make_backbone,
         options.backbone,
