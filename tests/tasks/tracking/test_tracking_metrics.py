@@ -98,7 +98,10 @@ def test_the_headlines_of_three_frames():
 
 def test_each_sequence_counts_the_same_in_a_mean():
     truth = np.array([[0, 0, 10, 10]])
-    right, wrong = measure_curves(truth, truth), measure_curves(np.repeat(truth + 100, 9, axis=0), np.repeat(truth, 9, axis=0))
+    right, wrong = (
+        measure_curves(truth, truth),
+        measure_curves(np.repeat(truth + 100, 9, axis=0), np.repeat(truth, 9, axis=0)),
+    )
     mean = mean_curves([right, wrong])
     assert mean.numbers()["precision"] == 0.5
     assert mean.success.tolist() == [0.5] * 20 + [0]
