@@ -122,7 +122,7 @@ def _build_task(recipe: Recipe, data: "DataModule") -> "Task":
     )
     task.recipe, task.fingerprints = recipe.as_dict(), data.fingerprints()
     task.optimizer_options, task.schedule_options = recipe.optimizer, recipe.schedule
-    data.transform = task.transform
+    data.transform, data.training_data = task.transform, task.training_data
     return task
 
 

@@ -60,7 +60,8 @@ class Prediction(TypedDict):
     labels: torch.Tensor  # int64 (K,), the classes of `scores`
     # float32 (K,), falling: of boxes, or probabilities of classes. With a mask: the mean probability of a class's
     # pixels, and the classes that are there come by falling number of pixels. With edges: that of the pixels found, 0
-    # where there are none, of one class named edge. With depth: none, K is 0.
+    # where there are none, of one class named edge. With depth: none, K is 0. Of targets that are followed, all of them
+    # in each frame: in the order in which they were given.
     scores: torch.Tensor
     names: list[str]  # K class names
     boxes: NotRequired[torch.Tensor]  # float32 (K, 4), xyxy
@@ -76,6 +77,7 @@ class Prediction(TypedDict):
     known: NotRequired[float]  # of depth: the share of pixels whose distance is known
     # float32 (3, H, W), of unit length and towards the camera: x to the right, y down, z forward; 0 = not known
     normals: NotRequired[torch.Tensor]
+    lost: NotRequired[torch.Tensor]  # bool (K,), of targets that are followed: their boxes are guesses
     frame: NotRequired[int]  # of a video: the frame's number, from 0; `path` is the video's
 
 

@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from ...backbones.catalogue import Activation, Norm, Pooling
 from .. import Demo
 
 HeadName = Literal["siamfc", "cfnet", "goturn", "siamrpn"]
 
 
-@dataclass(frozen=True)
+@dataclass
 class TrackerSettings:
     """How a tracker goes from one frame to the next; changes no weights.
 
@@ -38,3 +39,72 @@ class TrackerSettings:
     def factors(self) -> tuple[float, ...]:
         """The sizes of the search region, in shares of its own, smallest first: powers of `scale_step`."""
         return tuple(self.scale_step**step for step in range(-(self.scales // 2), self.scales // 2 + 1))
+
+
+@dataclass
+class TrackingOptions(TrackerSettings):
+    """The network, its start, the pairs that it learns from, and how it tracks.
+
+    Args:
+        backbone: siamfc_alexnet, the paper's without padding, or another network (`foveal list backbones`), the later
+            strides of which are dilated to 8.
+        level: of another network's feature maps the one that is compared, finest first; null for the coarsest.
+        weights: where the backbone starts: random (null), imagenet or a file (.pth, .safetensors, .ckpt).
+        frozen_stages: the first stages of the backbone that stay as they are, with their normalisation.
+        head: siamfc, cross-correlation (Bertinetto et al. 2016); cfnet, a correlation filter (Valmadre et al. 2017);
+            goturn, regression from two crops (Held et al. 2016); siamrpn, anchors (Li et al. 2018).
+        exemplar_size: pixels, side of the crop that shows the target.
+        search_size: pixels, side of the crop in which it is looked for.
+        margin: cells that are cut off all around the features of both crops, which padding has spoilt; null for 4, and
+            0 for siamfc_alexnet, which has none.
+        radius: pixels of the search crop from the target's middle within which a position counts as right (siamfc,
+            cfnet).
+        max_distance: frames between the two of a pair, at most.
+        pairs_per_sequence: pairs that each sequence gives an epoch; null for one a frame.
+        activation: relu, prelu, elu, ... in place of the network's ReLUs; null for its own.
+        norm: batch, instance, group or none in place of its batch norms; null for its own.
+        pooling: max, average, lp, mixed or stochastic in place of its max pools; null for its own.
+    """
+
+    backbone: str = "siamfc_alexnet"
+    weights: str | None = None
+    level: int | None = None
+    frozen_stages: int = 0
+    head: HeadName = "siamfc"
+    exemplar_size: int = 127
+    search_size: int = 255
+    margin: int | None = None
+    radius: float = 16.0
+    max_distance: int = 100
+    pairs_per_sequence: int | None = None
+    activation: Activation | None = None
+    norm: Norm | None = None
+    pooling: Pooling | None = None
+
+
+OPTIONS = TrackingOptions
+RANGES = {  # lowest and highest
+    "scales": (1, 15),
+    "scale_step": (1.001, 2),
+    "scale_penalty": (0, 1),
+    "scale_rate": (0, 1),
+    "window": (0, 1),
+    "upsample": (1, 64),
+    "shape_penalty": (0, 10),
+    "template_rate": (0, 1),
+    "frozen_stages": (0, 1000),
+    "exemplar_size": (32, 1024),
+    "search_size": (32, 2048),
+    "margin": (0, 64),
+    "radius": (1, 256),
+    "max_distance": (0, 1_000_000),
+    "pairs_per_sequence": (1, 1_000_000),
+}
+DEMO = Demo(
+    recipe="tracking/siamfc_resnet18_shapes",
+    format="frame_folder",
+    images=9600,
+    size=256,
+    next="foveal train tracking/siamfc_alexnet_got10k --data.root DIR  (DIR: one folder of frames a video, with boxes)",
+)
+AUGMENTATIONS = ("none", "siamfc", "siamrpn", "goturn")  # made in transforms.py
