@@ -1,8 +1,8 @@
 """What makes a sequence hard to follow: attributes by which results are told apart.
 
-OTB (Wu et al. 2015, table 2) names eleven. SV, FM, LR and partly OV follow from the boxes; the others (IV, OCC, DEF, MB,
-IPR, OPR, BC) people saw, and its folders of sequences have no file of them. GOT-10k's and LaSOT's have files that say
-some of it, see `read_attributes`.
+OTB (Wu et al. 2015, table 2) names eleven. SV, FM, LR and partly OV follow from the boxes; the others (IV, OCC, DEF,
+MB, IPR, OPR, BC) people saw, and its folders of sequences have no file of them. GOT-10k's and LaSOT's have files that
+say some of it, see `read_attributes`.
 """
 
 from pathlib import Path

@@ -6,9 +6,9 @@ import pytest
 from foveal.tasks.tracking.metrics import (
     bounded_overlaps,
     centre_errors,
-    measure_curves,
     cut,
     mean_curves,
+    measure_curves,
     normalised_errors,
     normalised_precision_curve,
     overlaps,
