@@ -23,8 +23,8 @@ class Got10kArchive:
     `NAME/NAME_time.txt` the seconds of each frame with eight. In the first frame the box is the one that was given.
     The server does not read NaN: of a frame without a box the last one before it is written.
 
-    A context: the archive stands in its place once all went well, and until then nothing does. Raises MachineError where
-    it can't be written.
+    A context: the archive stands in its place once all went well, and not before. Raises MachineError where it can't be
+    written.
     """
 
     def __init__(self, path: str | Path) -> None:

@@ -117,8 +117,9 @@ def bounded_overlaps(found: np.ndarray, truth: np.ndarray, size: tuple[int, int]
 def has_area(boxes: np.ndarray) -> np.ndarray:
     """Which boxes (T, 4) are finite and wider and higher than 0, bool (T,)."""
     boxes = np.asarray(boxes, np.float64)
-    finite = np.isfinite(boxes).all(axis=1)
-    return finite & (np.where(finite[:, None], boxes[:, 2:] - boxes[:, :2], 0.0) > 0).all(axis=1)
+    finite: np.ndarray = np.asarray(np.isfinite(boxes).all(axis=1))
+    known = np.where(finite[:, None], boxes, 0.0)
+    return finite & (known[:, 2] > known[:, 0]) & (known[:, 3] > known[:, 1])
 
 
 def _areas(boxes: np.ndarray) -> np.ndarray:
@@ -127,7 +128,8 @@ def _areas(boxes: np.ndarray) -> np.ndarray:
 
 def _middles(boxes: np.ndarray) -> np.ndarray:
     boxes = np.asarray(boxes, np.float64)
-    boxes = np.where(np.isfinite(boxes).all(axis=1)[:, None], boxes, np.nan)
+    finite: np.ndarray = np.asarray(np.isfinite(boxes).all(axis=1))
+    boxes = np.where(finite[:, None], boxes, np.nan)
     return (boxes[:, :2] + boxes[:, 2:]) / 2
 
 

@@ -40,7 +40,7 @@ class Restarts(NamedTuple):
 
     def reliability(self, sensitivity: float = SENSITIVITY) -> float:
         """How likely it is that the tracker goes on for `sensitivity` frames without a failure: exp(-S failures /
-        frames) (VOT2015, section 2.2, Kristan et al. 2016); 1 where there were no frames.
+        frames) (Kristan et al. 2016); 1 where there were no frames.
         """
         return math.exp(-sensitivity * self.failures / self.frames) if self.frames else 1.0
 
@@ -48,9 +48,10 @@ class Restarts(NamedTuple):
 def run_with_restarts(tracker: Follows, frames: Iterable[np.ndarray], boxes: np.ndarray) -> Restarts:
     """A tracker over frames, uint8 RGB (H, W, 3), whose true boxes are float (T, 4), xyxy; NaN or empty: none.
 
-    Where found and true box, both cut at the border, share nothing, that is a failure, and five frames later the tracker
-    begins anew with the true box. Frames from a failure to the restart do not count for accuracy, nor do the first ten
-    from a start on, its own among them (as VOT's toolkit does, `burnin`): they are near the truth because it was given.
+    Where found and true box, both cut at the border, share nothing, that is a failure, and five frames later the
+    tracker begins anew with the true box. Frames from a failure to the restart do not count for accuracy, nor do the
+    first ten from a start on, its own among them (as VOT's toolkit has it, `burnin`): they are near the truth because
+    it was given.
     Of frames without a true box nothing is asked; the tracker sees them, and a restart waits until one has a box.
     """
     there = has_area(boxes)
