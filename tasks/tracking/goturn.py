@@ -93,7 +93,10 @@ class GoturnHead(TrackingHead):
 
 
 def _hidden(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
-    return nn.Linear(inputs, outputs), nn.ReLU(inplace=True), nn.Dropout(0.5)
+    layer = nn.Linear(inputs, outputs)
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")  # torch's own start has each layer's answers fade
+    nn.init.zeros_(layer.bias)
+    return layer, nn.ReLU(inplace=True), nn.Dropout(0.5)
 
 
 def _corners(inputs: int) -> nn.Linear:

@@ -130,9 +130,9 @@ def _check_sizes(exemplar_size: int, search_size: int, stride: int, margin: int)
     cells = -(-exemplar_size // stride)
     if cells - 2 * margin < _KERNEL:
         raise UsageError(
-            f"model.exemplar_size is {exemplar_size}, of which the network makes {cells} cells in a row and model.margin "
-            f"leaves {max(0, cells - 2 * margin)}; siamrpn takes {_KERNEL} or more: make the exemplar larger or the "
-            "margin smaller."
+            f"model.exemplar_size is {exemplar_size}, of which the network makes {cells} cells in a row and "
+            f"model.margin leaves {max(0, cells - 2 * margin)}; siamrpn takes {_KERNEL} or more: make the exemplar "
+            "larger or the margin smaller."
         )
     if search_size < exemplar_size:
         raise UsageError(
