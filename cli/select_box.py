@@ -6,13 +6,13 @@ import cv2
 import numpy as np
 
 from ..core.errors import UsageError
+from ..tasks.detection.draw import class_colour
 
 Box = tuple[float, float, float, float]  # x, y, width and height, in pixels of the frame
 
 _SHARE = (0.95, 0.85)  # of a screen's width and height: the rest is for frames of windows and bars
 _SMALL = 640  # pixels: the longer side of a smaller frame is enlarged to as many, so that a hand can be exact
 _CLICK = 3  # pixels of the window: a drag that is shorter in a direction is a slip of the hand
-_COLOUR = "#ff4b33"
 _HINT = "Drag a box around each target.   Enter: follow them   Backspace: take the last one back   Escape: give up"
 _WAKE = 200  # milliseconds: as long does Ctrl-C in the terminal wait, which Tk answers between two events alone
 _INSTEAD = "Give --box X,Y,W,H instead."
@@ -116,7 +116,8 @@ class BoxWindow:
 
     def _press(self, event: Any) -> None:
         self._start = event.x, event.y
-        self._dragged = self._canvas.create_rectangle(*self._start, *self._start, outline=_COLOUR, width=2)
+        colour = "#{:02x}{:02x}{:02x}".format(*class_colour(len(self._boxes)))  # as --draw draws the target
+        self._dragged = self._canvas.create_rectangle(*self._start, *self._start, outline=colour, width=2)
 
     def _drag(self, event: Any) -> None:
         if self._dragged is not None:

@@ -8,6 +8,7 @@ import pytest
 
 from foveal.cli.select_box import BoxWindow, fit, select_boxes
 from foveal.core.errors import UsageError
+from foveal.tasks.detection.draw import class_colour
 
 FRAME = np.zeros((400, 800, 3), np.uint8)
 
@@ -16,12 +17,13 @@ class Widget:
     """What Tk has one of: it keeps what is bound to it and drawn on it."""
 
     def __init__(self, *_, **options) -> None:
-        self.options, self.bound, self.items = options, {}, {}
+        self.options, self.bound, self.items, self.colours = options, {}, {}, []
 
     def bind(self, event, call) -> None:
         self.bound[event] = call
 
-    def create_rectangle(self, *corners, **_) -> int:
+    def create_rectangle(self, *corners, outline, **_) -> int:
+        self.colours.append(outline)
         self.items[number := len(self.items) + 1] = corners
         return number
 
@@ -134,6 +136,12 @@ def test_what_is_dragged_is_seen():
     toolkit = Toolkit(*drag(10, 20, 110, 70), *drag(5, 5, 6, 6), ENTER)
     BoxWindow(toolkit, FRAME).run()
     assert list(toolkit.canvas.items.values()) == [(10, 20, 110, 70)]  # the click has left nothing
+
+
+def test_boxes_have_the_colours_in_which_targets_are_drawn():
+    toolkit = Toolkit(*drag(10, 20, 110, 70), *drag(200, 100, 300, 200), ENTER)
+    BoxWindow(toolkit, FRAME).run()
+    assert [tuple(bytes.fromhex(colour[1:])) for colour in toolkit.canvas.colours] == [class_colour(0), class_colour(1)]
 
 
 def test_enter_waits_for_a_box():
