@@ -3,7 +3,6 @@ based tracking, 2017.
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -77,14 +76,12 @@ def correlation_filter(features: torch.Tensor, target: torch.Tensor, ridge: floa
     return torch.fft.irfft2(dual.conj() * seen, s=features.shape[-2:])
 
 
-@lru_cache(maxsize=8)
 def _cosine_window(side: int) -> torch.Tensor:
     """(side, side), 1 at most: the crop's ends meet where the correlation goes round (section 3.2)."""
     line = torch.hann_window(side + 2, periodic=False, dtype=torch.float64)[1:-1]
     return line[:, None] * line[None, :]
 
 
-@lru_cache(maxsize=8)
 def _gaussian(side: int, target: float) -> torch.Tensor:
     """(side, side), 1 at [0, 0], which is where the target is, and going round.
 

@@ -50,7 +50,7 @@ class UnpaddedAlexNet(Backbone):
     """
 
     def __init__(self, in_channels: int = 3, channels: int = 128, *, frozen_stages: int = 0) -> None:
-        layers = OrderedDict(
+        layers: OrderedDict[str, nn.Module] = OrderedDict(
             conv1=_unit(in_channels, 96, kernel=11, stride=2),
             pool1=nn.MaxPool2d(3, stride=2),
             conv2=_unit(96, 256, kernel=5, groups=2),

@@ -82,8 +82,9 @@ class ResponseHead(TrackingHead):
         """The place and scale of the highest response, once it is lowered at other scales and far away.
 
         Responses are counted from the target's lowest on, as shares of their mean, and mixed with a cosine window
-        around the place where the target was; then other scales than the last are lowered. The size goes `settings.scale_rate` of the way to the best scale;
-        proportions stay. The score is the sigmoid of the network's own response at that place.
+        around the place where the target was; then other scales than the last are lowered. The size goes
+        `settings.scale_rate` of the way to the best scale; proportions stay. The score is the sigmoid of the network's
+        own response at that place.
 
         `offsets` float64 (N, S, 2): by how much the middle of each crop lies beside that of the search region, x and y
         in pixels of the crop (a crop that was not made for the target alone).
