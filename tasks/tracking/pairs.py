@@ -4,14 +4,16 @@ Imports no torch.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ...core.data import Dataset
 from ...core.errors import DataError
 from .crops import crop, mean_colour
 from .region import Region
+
+if TYPE_CHECKING:
+    from ...core.data import Dataset
 
 
 class Views(NamedTuple):
@@ -67,7 +69,7 @@ class Pairs:
 
     def __init__(
         self,
-        dataset: Dataset,
+        dataset: "Dataset",
         views: Views,
         *,
         max_distance: int = 100,
