@@ -22,7 +22,9 @@ from .search import Grid, Part, Search, alone, part, together
 
 Embed = Callable[[torch.Tensor], torch.Tensor]
 
-_PIXELS = 2**22  # of crops that the network sees at once, 64 of 255 x 255: more need memory, and are no faster
+# Of crops that the network sees at once, 8 of 255 x 255 and 64: more need memory and are no faster, nor even as fast
+# on a processor.
+_PIXELS, _PIXELS_OF_A_GPU = 2**19, 2**22
 
 
 @dataclass(frozen=True)
@@ -234,15 +236,16 @@ class TrackerBatch:
     def _features(self, wanted: Sequence[tuple[np.ndarray, Region, int, np.ndarray]]) -> list[torch.Tensor]:
         """The maps (C, h, w) of crops: image, region, size and fill of each. Those of one size go through together."""
         maps: dict[int, torch.Tensor] = {}
+        pixels = _PIXELS if torch.device(self._device).type == "cpu" else _PIXELS_OF_A_GPU
         by_size: dict[int, list[int]] = {}
         for index, (_, _, size, _) in enumerate(wanted):
             by_size.setdefault(size, []).append(index)
         for size, members in by_size.items():
-            most = max(1, _PIXELS // size**2)
+            most = max(1, pixels // size**2)
             for start in range(0, len(members), most):
                 chunk = members[start : start + most]
                 crops = np.stack([crop(*wanted[index]) for index in chunk])
-                images = torch.from_numpy(crops).to(self._device).permute(0, 3, 1, 2)
+                images = torch.from_numpy(crops).to(self._device).permute(0, 3, 1, 2)  # channels last, the faster order
                 maps.update(zip(chunk, self._embed(images), strict=True))
         return [maps[index] for index in range(len(wanted))]
 
@@ -260,8 +263,8 @@ class Tracker:
         lost: float = 0.0,
     ) -> None:
         self._batch = TrackerBatch(embed, head, settings, device=device, lost=lost)
-        self._count: int | None = None  # None for a single box
-        self._slots: range = range(0)
+        self._slots = range(0)
+        self._single = False  # whether it was given a box, not a list of them
 
     def init(self, image: np.ndarray, boxes: np.ndarray) -> None:
         """Start, or start anew, with the boxes (N, 4) or the one box (4,) in an image, uint8 RGB (H, W, 3).
