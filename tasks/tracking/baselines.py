@@ -86,7 +86,8 @@ class OpenCVTracker:
 
     They take boxes in whole pixels within the frame, here of 6 pixels at least and three quarters of the frame at most
     (MIL never comes back from others). What the first box loses by that is added to each that they find.
-    A target that they call lost stays where it was last, with score 0; else the score is 1, for they have none.
+    A target that they call lost stays where it was last, with score 0; else the score is 1, for they have none. MIL
+    draws samples from a seed of its own that can't be set: no two runs are the same.
 
     Raises UsageError for a name that this build of OpenCV lacks.
     """
@@ -108,7 +109,6 @@ class OpenCVTracker:
         self._lost_by_rounding = self._box - (x1, y1, x2, y2)
         self._tracker = None
         if x2 > x1 and y2 > y1:
-            cv2.setRNGSeed(0)  # the same sequence has the same result, whatever was tracked before
             self._tracker = self._make()
             self._tracker.init(_bgr(image), (x1, y1, x2 - x1, y2 - y1))
 

@@ -50,7 +50,6 @@ def _plot(
         curve, score = rows[name]
         label = f"{' '.join(name.split())} [{score:.3f}]".replace("$", r"\$")  # $ begins mathematics in matplotlib
         line = _LINES[place // _COLOURS % len(_LINES)]
-        # A name that begins with _ would have no legend: it gets one by its handle below. The best lies on top.
         axes.plot(thresholds, curve, line, color=f"C{place % _COLOURS}", linewidth=1.8, label=label, zorder=100 - place)
     axes.set(xlabel=labels[0], ylabel=labels[1], xlim=(0, thresholds[-1]), ylim=(0, 1.01))
     axes.grid(alpha=0.25)
