@@ -25,8 +25,8 @@ class GoturnHead(TrackingHead):
 
     Both crops show what the target's box in the earlier frame takes in, made twice as wide and high, and squashed to a
     square; the exemplar from the earlier frame, so that it is taken anew from each (`follows`). CaffeNet's pool5 has
-    6 x 6 cells; finer maps, 22 x 22 of them for siamfc_alexnet's stride, would take 14 times the weights, and the
-    features are max-pooled to as many. The outputs (N, 4) are xyxy in tenths of the search crop's side.
+    6 x 6 cells, and features are max-pooled to as many: the 18 x 18 that siamfc_alexnet has of 227 pixels would take
+    nine times the weights. The outputs (N, 4) are xyxy in tenths of the search crop's side.
     """
 
     name = "goturn"
@@ -41,9 +41,10 @@ class GoturnHead(TrackingHead):
         exemplar_size: int = 227,
         search_size: int = 227,
         width: int = 4096,
+        dropout: float = 0.5,
     ) -> None:
         """`channels` of the backbone's maps, the last of which is looked at; `margin` cells of it are cut off all
-        around, `width` is that of the hidden layers.
+        around; `width` is that of the hidden layers, and `dropout` the share of it that a step of training leaves out.
 
         A margin is not needed: these layers learn each cell by itself, also those that padding has spoilt. Raises
         UsageError where it leaves nothing of a crop.
@@ -57,9 +58,9 @@ class GoturnHead(TrackingHead):
                 )
         self.exemplar_size, self.search_size, self.margin = exemplar_size, search_size, margin
         self.layers = nn.Sequential(
-            *_hidden(2 * channels[-1] * _CELLS**2, width),
-            *_hidden(width, width),
-            *_hidden(width, width),
+            *_hidden(2 * channels[-1] * _CELLS**2, width, dropout),
+            *_hidden(width, width, dropout),
+            *_hidden(width, width, dropout),
             _corners(width),
         )
 
@@ -92,11 +93,11 @@ class GoturnHead(TrackingHead):
         return Found(np.concatenate((low, high), axis=1), np.ones(len(corners)))
 
 
-def _hidden(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
+def _hidden(inputs: int, outputs: int, dropout: float) -> tuple[nn.Module, ...]:
     layer = nn.Linear(inputs, outputs)
     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")  # torch's own start has each layer's answers fade
     nn.init.zeros_(layer.bias)
-    return layer, nn.ReLU(inplace=True), nn.Dropout(0.5)
+    return layer, nn.ReLU(inplace=True), nn.Dropout(dropout)
 
 
 def _corners(inputs: int) -> nn.Linear:
