@@ -44,6 +44,7 @@ MOTIONS = {
     "siamrpn": Motion(shift=64 / 255, stretch=0.18),  # of the code of SiamRPN++ (Li et al. 2019, section 3.2: 64)
     "goturn": Motion(laplace=True),
 }
+_UNSEEN = np.zeros(3)  # the colour beyond a border that is not in sight
 _SHIFT, _FACTOR, _FACTORS = 1 / 5, 1 / 15, (0.6, 1.4)
 
 
@@ -197,7 +198,7 @@ def moved(box: np.ndarray, region: Callable[[np.ndarray], Region], motion: Motio
 
 def crop_around(image: np.ndarray, region: Region, size: int) -> np.ndarray:
     """A crop uint8 (size, size, 3), beyond the image's border of its mean colour."""
-    return crop(image, region, size, mean_colour(image))
+    return crop(image, region, size, mean_colour(image) if _touches_border(image, region, size) else _UNSEEN)
 
 
 def _moved_as_goturn(box: np.ndarray, region: Callable[[np.ndarray], Region], rng: np.random.Generator) -> Region:
@@ -207,6 +208,14 @@ def _moved_as_goturn(box: np.ndarray, region: Callable[[np.ndarray], Region], rn
     reach = np.array([looked_at.width, looked_at.height]) / 2
     right, below = np.clip(sides * rng.laplace(0, _SHIFT, 2), -reach, reach)
     return looked_at._replace(x=looked_at.x + float(right), y=looked_at.y + float(below))
+
+
+def _touches_border(image: np.ndarray, region: Region, size: int) -> bool:
+    """Whether any of a crop depends on what is beyond the image: its mean takes as long as a small crop."""
+    height, width = image.shape[:2]
+    across, down = (side / 2 + 4 * max(1.0, side / size) for side in (region.width, region.height))
+    inside = across <= region.x <= width - across and down <= region.y <= height - down
+    return not inside
 
 
 def _box(sample: dict[str, Any]) -> np.ndarray:

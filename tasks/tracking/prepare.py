@@ -18,7 +18,7 @@ from ...core.errors import UsageError
 from ...core.folders import make_folder, require_empty
 from ...core.images import ImageError, write_image
 from ...datasets.frames import box_line
-from .crops import crop, mean_colour
+from .pairs import crop_around
 from .region import context_square
 
 _SETTINGS = "prepared.json"  # of what and how the crops in a folder were cut
@@ -83,7 +83,7 @@ def write_crops(
             write_image(target, grey)
             raise
         region = context_square(sample["boxes"][0]).times(search_size / exemplar_size)
-        write_image(target, crop(sample["image"], region, search_size, mean_colour(sample["image"])))
+        write_image(target, crop_around(sample["image"], region, search_size))
         return box_line({"boxes": region.from_frame(sample["boxes"], search_size).astype(np.float32)}, 0.0)
 
     return _write_split(dataset, folder, split, write, tell)

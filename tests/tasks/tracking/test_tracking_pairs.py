@@ -8,8 +8,9 @@ import pytest
 from foveal.core.errors import DataError, UsageError
 from foveal.datasets.frames import Frames, Rows
 from foveal.datasets.shapes import ShapesWorld
+from foveal.tasks.tracking.crops import crop, mean_colour
 from foveal.tasks.tracking.options import AUGMENTATIONS
-from foveal.tasks.tracking.pairs import MOTIONS, Motion, Pairs, Views, moved
+from foveal.tasks.tracking.pairs import MOTIONS, Motion, Pairs, Views, crop_around, moved
 from foveal.tasks.tracking.region import Region, around, context_square
 from foveal.tasks.tracking.transforms import AUGMENTATIONS as TRANSFORMS
 from foveal.tasks.tracking.transforms import transform
@@ -192,6 +193,16 @@ def test_the_motion_model_of_goturn():
     assert np.abs(factors - 1).mean(axis=0) == pytest.approx([1 / 15, 1 / 15], rel=0.06)
     assert factors.min() >= 0.6 - 1e-9 and factors.max() <= 1.4 + 1e-9
     assert (np.abs(shifts) <= factors + 1e-9).all() and np.abs(shifts).max() > 0.8
+
+
+def test_beyond_the_border_is_the_mean_colour_and_inside_nothing_depends_on_it():
+    image = np.random.default_rng(0).integers(0, 256, (50, 60, 3), np.uint8)
+    for side in (11.0, 30.0, 39.0, 65.3):
+        for x in np.arange(-10, 71, 2.7):
+            for y in (4.0, 25.0, 46.0):
+                region = Region(float(x), y, side, side * 0.8)
+                expected = crop(image, region, 16, mean_colour(image))
+                assert (crop_around(image, region, 16) == expected).all()
 
 
 def test_a_pair_is_a_function_of_its_number_and_the_seed():
