@@ -87,7 +87,8 @@ class OpenCVTracker:
     They take boxes in whole pixels within the frame, here of 6 pixels at least and three quarters of the frame at most
     (MIL never comes back from others). What the first box loses by that is added to each that they find.
     A target that they call lost stays where it was last, with score 0; else the score is 1, for they have none. MIL
-    draws samples from a seed of its own that can't be set: no two runs are the same.
+    draws by a generator of its own, which can't be seeded and goes on from one sequence to the next: what it says
+    depends on what it followed before, in this process.
 
     Raises UsageError for a name that this build of OpenCV lacks.
     """

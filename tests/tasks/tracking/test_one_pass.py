@@ -170,7 +170,7 @@ def test_a_score_that_is_nan_is_that_of_a_lost_target():
 def test_a_run_tells_its_threshold_without_the_first_frame_and_those_whose_truth_is_not_known():
     run = OnePass()
     # The first frame has score 0, as it was not asked for; of the last the box is not known.
-    truth, scores = (BOX, BOX, BOX, NOTHING), np.array([0, 0.8, 0.2, 0.9])
+    truth, scores = (BOX, BOX, BOX, NOTHING), np.array([0, 0.8, 0.2, 0.6])
     run.add(followed([BOX, BOX, FAR, FAR], truth=truth, visible=[True] * 4, scores=scores))
     assert run.lost_threshold() == pytest.approx(0.5)
     run.add(followed([BOX, BOX, FAR], visible=(True, True, False), scores=np.array([0, 0.7, 0.6])))
