@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from foveal.cli.select_box import BoxWindow, fit, select_boxes
+from foveal.cli.select_box import BoxWindow, Fit, fit, select_boxes
 from foveal.core.errors import UsageError
 from foveal.tasks.detection.draw import class_colour
 
@@ -120,6 +120,10 @@ def test_boxes_come_back_in_pixels_of_the_frame():
     assert scale.to_frame((418, 76, 38, 266), size) == (100, 200, 1000, 500)
     assert scale.to_frame((-50, -50, 9999, 9999), size) == (0, 0, 4000, 2000)  # beyond the border
     assert scale.to_frame((1480, 700, 1600, 900), size) == pytest.approx((3894.74, 1842.11, 105.26, 157.89))
+
+
+def test_each_axis_has_its_own_scale():
+    assert Fit(across=0.5, down=2).to_frame((10, 10, 60, 60), (100, 200)) == (20, 5, 100, 25)
 
 
 @pytest.mark.parametrize("corners", [(50, 50, 50, 50), (50, 50, 52, 300), (50, 50, 300, 52), (-90, 50, 2, 300)])
