@@ -81,6 +81,18 @@ def test_a_target_at_the_border_and_one_that_leaves():
     assert -15 <= found[0] < 160 and score < 0.9
 
 
+def test_the_middle_stays_in_the_frame():
+    # The patch is grey but for its last five columns, which are all that the second frame shows: at its left border.
+    strip, tracker = view(0, 0)[50:70, :5], TemplateMatching()
+    first, second = (np.full((120, 160, 3), 128, np.uint8) for _ in range(2))
+    first[50:70, 30:35] = strip
+    second[50:70, :5] = strip
+    tracker.init(first, np.array([5.0, 50, 35, 70]))
+    for _ in range(3):
+        found, _ = tracker.update(second)
+    assert found.tolist() == [-15, 50, 15, 70]  # -25, 50, 5, 70 is where the patch is
+
+
 @pytest.mark.parametrize("box", [[10, 10, 10.6, 10.6], [159, 119, 160, 120], [0, 0, 160, 120], [0, 0, 400, 400]])
 @pytest.mark.parametrize("make", [TemplateMatching, lambda: OpenCVTracker("MIL")])
 def test_tiny_and_huge_boxes(box, make):
