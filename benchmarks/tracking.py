@@ -97,8 +97,8 @@ def measure_pairs(given: argparse.Namespace) -> None:
         finish_folder(prepared, ["train"])
         rate = done.frames / (time.perf_counter() - began)
         crops = open_dataset("frame_folder", prepared, split="train", fractions=(1.0, 0.0, 0.0))
-        print(f"{len(frames)} frames of {SIZE[1]} x {SIZE[0]}, {kilobytes(raw):.0f} kB each; crops of {PREPARED} x ")
-        print(f"{PREPARED} of them, {kilobytes(prepared):.0f} kB each, were made at {rate:.0f} frames/s")
+        print(f"{len(frames)} frames of {SIZE[1]} x {SIZE[0]}, {kilobytes(raw):.0f} kB each")
+        print(f"their crops of {PREPARED} x {PREPARED}: {kilobytes(prepared):.0f} kB each, made at {rate:.0f} frames/s")
         for workers in (0, given.workers):
             compare(frames, crops, workers, given.rounds)
 
@@ -159,14 +159,17 @@ def measure_tracker(given: argparse.Namespace) -> None:
             tracker = task.tracker()
             tracker.init(frames[0], boxes)
             tracker.update(frames[1])  # the first is slower: memory, kernels
-            rate = max(timed(lambda tracker=tracker: follow(tracker, frames), len(frames)) for _ in range(given.rounds))
-            print(f"{backbone} on {given.device}, {count} targets: {rate:.1f} frames/s, {rate * count:.0f} targets/s")
+            rate = max(followed(tracker, frames) for _ in range(given.rounds))
+            print(f"{backbone} on {given.device}, {count} targets: {rate:.2f} frames/s, {rate * count:.0f} targets/s")
 
 
-def follow(tracker: Any, frames: list[np.ndarray]) -> None:
-    """Through all frames, and back to the processor."""
-    for frame in frames:
-        tracker.update(frame)  # answers arrays: what a GPU does is done
+def followed(tracker: Any, frames: list[np.ndarray], seconds: float = 3.0) -> float:
+    """Frames a second, over so many seconds; the tracker answers arrays, so that what a GPU does is done."""
+    began, count = time.perf_counter(), 0
+    while (took := time.perf_counter() - began) < seconds:
+        tracker.update(frames[count % len(frames)])
+        count += 1
+    return count / took
 
 
 def timed(work: Callable[[], Any], count: int) -> float:

@@ -18,7 +18,7 @@ from .main import CommandParser
 from .prediction import option, predict, verdict
 from .targets import parse_box
 
-_FORMATS = "of boxes: coco,yolo,crops; of masks: coco; of edges: binary,svg,geojson; of depth: npy,ply; of targets: tracks; of all: parquet"
+_FORMATS = "of boxes: coco,yolo,crops; of masks: coco; of edges: binary,svg,geojson; of depth: npy,ply; of all: parquet"
 
 
 def run(arguments: list[str]) -> int:

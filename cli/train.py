@@ -147,9 +147,8 @@ def _report(task: "Task", data: "DataModule", recipe: Recipe, folder: Path, spli
         raise Interrupted(f"Trained, but the test was cut short: `foveal evaluate {folder}` repeats it.") from error
     if remark := task.remark():
         print(f"foveal: {remark}", file=sys.stderr)
-    print(
-        f"Done: {task.metric} {100 * value:.2f} % on {len(data.dataset(split))} {split} images; checkpoints in {folder}"
-    )
+    score = f"{100 * value:.2f} %" if value >= 0 else "unknown, for want of truth,"
+    print(f"Done: {task.metric} {score} on {len(data.dataset(split))} {split} images; checkpoints in {folder}")
 
 
 def _refuse_folder_in_data(folder: Path, recipe: Recipe) -> None:

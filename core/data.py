@@ -56,8 +56,8 @@ class DataModule(pl.LightningDataModule):
     """Loaders for train, val and test; says the classes, so that nobody has to.
 
     `open_split` gives the data set of a split. `transform`, set before a loader is asked for, gives the task's
-    transform for a kind of augmentation (`none` for val and test); `training_data` what training sees of a data set, by
-    default its images one by one. Raises what `open_split` raises.
+    transform for a kind of augmentation (`none` for val and test); `training_data` what training sees of a data set
+    under a kind of augmentation, by default its images one by one. Raises what `open_split` raises.
     """
 
     transform: Callable[[str | list[str]], Transform]
@@ -70,7 +70,7 @@ class DataModule(pl.LightningDataModule):
         self.pin_memory = False  # worth it where batches go to a GPU
         self._open_split = open_split
         self._datasets: dict[str, Dataset] = {}
-        self.training_data: Callable[[Dataset], Dataset] = lambda dataset: dataset
+        self.training_data: Callable[[Dataset, str | list[str]], Dataset] = lambda dataset, augment: dataset
 
     def dataset(self, split: Split) -> Dataset:
         """The raw data set of `split`, opened once."""
@@ -89,7 +89,8 @@ class DataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Shuffled and augmented; a resumed epoch goes on behind the batches that it has already had."""
-        dataset, options = self.training_data(self.dataset("train")), self.options
+        options = self.options
+        dataset = self.training_data(self.dataset("train"), options.augment)
         epoch, used = self.start
         weights = _balanced(dataset) if options.sampling == "balanced" else None
         buckets = _shapes(dataset, options.aspect_buckets) if options.aspect_buckets > 1 else None
@@ -159,6 +160,8 @@ def collate(samples: Sequence[Mapping[str, Any]]) -> Batch:
     for key, value in _PADDING.items():
         if key in batch:
             batch[key] = _stack(batch[key], value)
+    if "box2" in batch:
+        batch["box2"] = torch.stack(batch["box2"])
     for key in _NUMBERS:
         if key in batch:
             batch[key] = torch.tensor(batch[key])

@@ -129,8 +129,8 @@ class Task(pl.LightningModule):
         """The way from an image file to the network's input."""
         raise NotImplementedError
 
-    def training_data(self, dataset: Dataset) -> Dataset:
-        """What training sees of a data set, by default its images one by one."""
+    def training_data(self, dataset: Dataset, augment: str | list[str]) -> Dataset:
+        """What training sees of a data set under the augmentation `augment`: by default its images one by one."""
         return dataset
 
     def about(self) -> dict[str, Any]:

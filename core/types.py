@@ -3,7 +3,7 @@
 Coordinates are continuous pixels of the image file, 0 at its left and top edge, so a full-image box is (0, 0, W, H).
 """
 
-from typing import Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 import torch
 
@@ -48,6 +48,10 @@ class Batch(TypedDict):
     labels: NotRequired[list[torch.Tensor]]  # N of (K,)
     crowd: NotRequired[list[torch.Tensor]]  # N of (K,)
     difficult: NotRequired[list[torch.Tensor]]  # N of (K,)
+    image2: NotRequired[torch.Tensor]  # uint8 (N, 3, H', W'), of pairs the crops in which to look for what `image` has
+    box2: NotRequired[torch.Tensor]  # float32 (N, 4), xyxy in pixels of `image2`
+    sequence: NotRequired[torch.Tensor]  # int64 (N,)
+    frame: NotRequired[Any]  # int64 (N,), or a list with None for what is no frame
     truth: NotRequired[list[dict[str, torch.Tensor]]]  # in evaluation: boxes, all of theirs, masks, as in the file
     skipped: NotRequired[list[str]]  # what was wrong with images that could not be read, under data.on_error skip
 

@@ -22,6 +22,7 @@ TASKS = {
     "segmentation": "a class for each pixel",
     "edges": "how likely each pixel is on an edge",
     "depth": "how many metres away each pixel is",
+    "tracking": "where a target goes from frame to frame",
 }
 
 # Of the data set that a ready-made model was trained on: what it does.

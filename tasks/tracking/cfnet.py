@@ -30,6 +30,7 @@ class CFNetHead(ResponseHead):
         exemplar_size: int = 127,
         search_size: int = 255,
         radius: float = 16.0,
+        width: int | None = None,
         ridge: float = 0.01,
     ) -> None:
         """`exemplar_size`: of the template that is cut out, in pixels of the crops, which have `search_size` both.
@@ -37,12 +38,12 @@ class CFNetHead(ResponseHead):
         `ridge`: the weight lambda of the filter's square, see `correlation_filter`.
         """
         super().__init__(
+            channels,
             stride=stride,
             margin=margin,
-            exemplar_size=search_size,
-            search_size=search_size,
-            target_size=exemplar_size,
+            sizes=(search_size, search_size, exemplar_size),
             radius=radius,
+            width=width,
         )
         self.ridge = ridge
 
@@ -53,7 +54,7 @@ class CFNetHead(ResponseHead):
     def remember(self, features: torch.Tensor) -> torch.Tensor:
         """(N, C, h, w): the middle of the filters of features (N, C, H, W), in float32 under autocast too."""
         with torch.autocast(features.device.type, enabled=False):
-            features = cut(features, self.margin)
+            features = self._compared(features)
             features = features if features.dtype == torch.float64 else features.float()
             side = features.shape[-1]
             window = _cosine_window(side).to(features)

@@ -8,7 +8,7 @@ cells on every side of a map, by the head.
 """
 
 from collections import OrderedDict
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import nn
@@ -30,7 +30,7 @@ class EmbeddingOptions(BackboneOptions, Protocol):
     """What the recipe's `model` section says of the network; see `TrackingOptions`."""
 
     weights: str | None
-    stage: int | None
+    stage: Any  # int or None
     margin: int | None
 
 
@@ -64,20 +64,20 @@ class UnpaddedAlexNet(Backbone):
         super().__init__(Network(nn.Sequential(layers), list(layers)), levels=(-1,), frozen_stages=frozen_stages)
 
 
-def build_embedding(options: EmbeddingOptions, preprocessing: Preprocessing) -> Embedding:
+def build_embedding(options: EmbeddingOptions, preprocessing: Preprocessing, *, dilated: bool = True) -> Embedding:
     """The network of a recipe: `siamfc_alexnet` or any backbone, one of whose maps has the stride 8.
 
     `options.stage` is the stride that the map has in the network as published; 16 and 32 are dilated to 8. By default
     16 (of ResNet-50's maps the one that tracks best: Li et al., SiamRPN++, 2019, table 2, conv4), and 8 in a network
-    that can't be dilated; later stages are left out. Raises UsageError for a network without such a map, and what
-    `build_backbone` raises.
+    that can't be dilated; later stages are left out. Where not `dilated`, the map keeps its own stride. Raises
+    UsageError for a network without such a map, and what `build_backbone` raises.
     """
     if options.backbone == SIAMFC_ALEXNET:
         backbone, margin = _build_alexnet(options, 1 if preprocessing["grey"] else 3), 0
     else:
-        stage, level = _choose_stage(options)
+        stage, level = _choose_stage(options, dilated)
         make = backbone_maker(options, preprocessing, weights=options.weights)
-        backbone, margin = make(levels=(level,), output_stride=STRIDE if stage > STRIDE else 32), MARGIN
+        backbone, margin = make(levels=(level,), output_stride=STRIDE if dilated and stage > STRIDE else 32), MARGIN
     return Embedding(backbone, margin if options.margin is None else options.margin)
 
 
@@ -111,10 +111,11 @@ def _build_alexnet(options: EmbeddingOptions, in_channels: int) -> Backbone:
         raise UsageError(str(error)) from error
 
 
-def _choose_stage(options: EmbeddingOptions) -> tuple[int, int]:
+def _choose_stage(options: EmbeddingOptions, dilated: bool) -> tuple[int, int]:
     """The stage whose map is compared, by its stride, and the level of that map."""
     last = {stride: level for level, stride in enumerate(strides_of(options.backbone))}
-    possible = [stride for stride in last if stride == STRIDE or (stride > STRIDE and _dilates(options.backbone))]
+    deep = not dilated or _dilates(options.backbone)
+    possible = [stride for stride in last if stride == STRIDE or (stride > STRIDE and deep)]
     wanted = (2 * STRIDE, STRIDE) if options.stage is None else (options.stage,)
     for stage in wanted:
         if stage in possible:

@@ -46,9 +46,9 @@ class TrackingOptions(TrackerSettings):
     """The network, its start, the pairs that it learns from, and how it tracks.
 
     Args:
-        backbone: siamfc_alexnet, the paper's without padding, or another network (`foveal list backbones`), the later
-            strides of which are dilated to 8.
-        level: of another network's feature maps the one that is compared, finest first; null for the coarsest.
+        backbone: siamfc_alexnet, the paper's without padding, or another network; `foveal list backbones` shows them.
+        stage: of another network the stage whose map is compared, by its stride, 8, 16 or 32; the latter two are then
+            dilated to 8. Null for 16, or for 8 of networks that can't be dilated.
         weights: where the backbone starts: random (null), imagenet or a file (.pth, .safetensors, .ckpt).
         frozen_stages: the first stages of the backbone that stay as they are, with their normalisation.
         head: siamfc, cross-correlation (Bertinetto et al. 2016); cfnet, a correlation filter (Valmadre et al. 2017);
@@ -57,10 +57,13 @@ class TrackingOptions(TrackerSettings):
         search_size: pixels, side of the crop in which it is looked for.
         margin: cells that are cut off all around the features of both crops, which padding has spoilt; null for 4, and
             0 for siamfc_alexnet, which has none.
+        width: mixtures of the backbone's channels that are compared, which may be negative, as those behind a ReLU are
+            not; null compares the channels themselves (siamfc, cfnet).
         radius: pixels of the search crop from the target's middle within which a position counts as right (siamfc,
             cfnet).
         max_distance: frames between the two of a pair, at most.
         pairs_per_sequence: pairs that each sequence gives an epoch; null for one a frame.
+        baselines: test a box that never moves and template matching on the same sequences, beside the network.
         activation: relu, prelu, elu, ... in place of the network's ReLUs; null for its own.
         norm: batch, instance, group or none in place of its batch norms; null for its own.
         pooling: max, average, lp, mixed or stochastic in place of its max pools; null for its own.
@@ -68,15 +71,17 @@ class TrackingOptions(TrackerSettings):
 
     backbone: str = "siamfc_alexnet"
     weights: str | None = None
-    level: int | None = None
+    stage: Literal[8, 16, 32] | None = None
     frozen_stages: int = 0
     head: HeadName = "siamfc"
     exemplar_size: int = 127
     search_size: int = 255
     margin: int | None = None
+    width: int | None = None
     radius: float = 16.0
     max_distance: int = 100
     pairs_per_sequence: int | None = None
+    baselines: bool = False
     activation: Activation | None = None
     norm: Norm | None = None
     pooling: Pooling | None = None
@@ -96,6 +101,7 @@ RANGES = {  # lowest and highest
     "exemplar_size": (32, 1024),
     "search_size": (32, 2048),
     "margin": (0, 64),
+    "width": (1, 8192),
     "radius": (1, 256),
     "max_distance": (0, 1_000_000),
     "pairs_per_sequence": (1, 1_000_000),

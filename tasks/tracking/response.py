@@ -8,6 +8,7 @@ when nothing moves, and the response counts cells from there, so that this is st
 nothing is rounded, and a target that stays is found where it was.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -37,16 +38,26 @@ class ResponseHead(TrackingHead):
     target_size: int  # pixels of the crops, side of the target with its context
 
     def __init__(
-        self, *, stride: int, margin: int, exemplar_size: int, search_size: int, target_size: int, radius: float
+        self,
+        channels: Sequence[int],
+        *,
+        stride: int,
+        margin: int,
+        sizes: tuple[int, int, int],
+        radius: float,
+        width: int | None,
     ) -> None:
-        """`radius`: how far from the target, in pixels of the search crop, a response should still be positive.
+        """`sizes` in pixels: `exemplar_size`, `search_size` and `target_size`. `radius`: how far from the target, in
+        pixels of the search crop, a response should still be positive. `width`: of the last of `channels` so many
+        mixtures are compared, which may be negative, as ReLU's are not; None compares them as they are.
 
         Raises UsageError for sizes between which the middle is no cell of the response.
         """
         super().__init__()
         self.stride, self.margin, self.radius = stride, margin, radius
-        self.exemplar_size, self.search_size, self.target_size = exemplar_size, search_size, target_size
-        _check_sizes(target_size, search_size, stride)
+        self.exemplar_size, self.search_size, self.target_size = sizes
+        _check_sizes(self.target_size, self.search_size, stride)
+        self.project = nn.Conv2d(channels[-1], width, 1) if width is not None else nn.Identity()
         self.gain = nn.Parameter(torch.tensor(1e-3))
         self.bias = nn.Parameter(torch.tensor(0.0))
 
@@ -61,7 +72,11 @@ class ResponseHead(TrackingHead):
 
     def forward(self, templates: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
         """Responses (N, 1, R, R), logits; of maps of larger crops as many more as these have cells more."""
-        return self.gain * cross_correlation(templates, cut(features, self.margin)) + self.bias
+        return self.gain * cross_correlation(templates, self._compared(features)) + self.bias
+
+    def _compared(self, features: torch.Tensor) -> torch.Tensor:
+        """What is compared of a map."""
+        return self.project(cut(features, self.margin))
 
     def losses(self, outputs: torch.Tensor, boxes: torch.Tensor) -> dict[str, torch.Tensor]:
         """`logistic`: positives and negatives balanced; see `losses.py`."""

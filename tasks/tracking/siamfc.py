@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from .embedding import cut
 from .region import Region, context_square
 from .response import ResponseHead
 
@@ -26,15 +25,16 @@ class SiamFCHead(ResponseHead):
         exemplar_size: int = 127,
         search_size: int = 255,
         radius: float = 16.0,
+        width: int | None = None,
     ) -> None:
         """`channels` of the embedding's map, which needs none in particular; the others are those of `ResponseHead`."""
         super().__init__(
+            channels,
             stride=stride,
             margin=margin,
-            exemplar_size=exemplar_size,
-            search_size=search_size,
-            target_size=exemplar_size,
+            sizes=(exemplar_size, search_size, exemplar_size),
             radius=radius,
+            width=width,
         )
 
     def exemplar_region(self, box: np.ndarray) -> Region:
@@ -43,4 +43,4 @@ class SiamFCHead(ResponseHead):
 
     def remember(self, features: torch.Tensor) -> torch.Tensor:
         """(N, C, h, w) without the margin."""
-        return cut(features, self.margin)
+        return self._compared(features)
