@@ -28,8 +28,8 @@ class SiamRPNHead(TrackingHead):
     from them.
 
     `up_channel` is the paper's correlation (section 3.1): the exemplar makes a kernel for each output. `depthwise`
-    (Li et al. 2019 (SiamRPN++), section 3.4) correlates channel by channel and mixes these afterwards, with a seventh of
-    the weights. A template is the kernels of both branches, (N, D, h, w). The outputs (N, 5, R, R, 6) are, for each
+    (Li et al. 2019 (SiamRPN++), section 3.4) correlates channel by channel and mixes these afterwards, with a seventh
+    of the weights. A template is the kernels of both branches, (N, D, h, w). The outputs (N, 5, R, R, 6) are, for each
     anchor of `anchors.anchor_grid`, the logits of something else and of the target, and the offsets of
     `anchors.encode`.
     """

@@ -171,7 +171,7 @@ def test_a_change_of_shape_lowers_a_score():
     # Twice as large, of the same ratio: by the factor 2.
     twice = head().locate(planted([70.0, 90, 190, 170]), BEFORE, settings).boxes[0]
     assert twice[2:] - twice[:2] == pytest.approx(np.array([60, 40]) * (1 + math.exp(-0.2)), abs=1e-4)
-    # As large, but not with its context: 30 x 80 for 60 x 40, sqrt(85 * 135) for sqrt(110 * 90), of four times the ratio.
+    # As large, but not with context: 30 x 80 for 60 x 40, sqrt(85 * 135) for sqrt(110 * 90), at 4 times the ratio.
     narrow = head().locate(planted([100.0, 60, 130, 140]), BEFORE, settings).boxes[0]
     share = math.exp(-0.2 * (4 * math.sqrt(85 * 135 / (110 * 90)) - 1))
     assert narrow[2:] - narrow[:2] == pytest.approx([60 - 30 * share, 40 + 40 * share], abs=1e-4)
