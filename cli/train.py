@@ -101,7 +101,7 @@ def _train(recipe: Recipe, folder: Path, *, overwrite: bool, resume: bool) -> in
         clear_folder(folder, task)
     (folder / "recipe.yaml").write_text(_yaml(recipe), encoding="utf-8")
     print(
-        f"{counts['train']} images to train, {counts['val']} to validate, {len(data.class_names)} classes; "
+        f"{counts['train']} images to train, {counts['val']} to validate, {len(task.class_names)} classes; "
         f"run in {folder}",
         flush=True,
     )

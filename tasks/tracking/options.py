@@ -58,7 +58,8 @@ class TrackingOptions(TrackerSettings):
         margin: cells that are cut off all around the features of both crops, which padding has spoilt; null for 4, and
             0 for siamfc_alexnet, which has none.
         width: mixtures of the backbone's channels that are compared, which may be negative, as those behind a ReLU are
-            not; null compares the channels themselves (siamfc, cfnet).
+            not; of goturn, of its hidden layers. Null for 256 (siamrpn), 4096 (goturn), or the channels themselves.
+        dropout: of goturn's hidden layers; narrow ones learn better without.
         radius: pixels of the search crop from the target's middle within which a position counts as right (siamfc,
             cfnet).
         max_distance: frames between the two of a pair, at most.
@@ -78,6 +79,7 @@ class TrackingOptions(TrackerSettings):
     search_size: int = 255
     margin: int | None = None
     width: int | None = None
+    dropout: float = 0.5
     radius: float = 16.0
     max_distance: int = 100
     pairs_per_sequence: int | None = None
@@ -102,6 +104,7 @@ RANGES = {  # lowest and highest
     "search_size": (32, 2048),
     "margin": (0, 64),
     "width": (1, 8192),
+    "dropout": (0, 0.95),
     "radius": (1, 256),
     "max_distance": (0, 1_000_000),
     "pairs_per_sequence": (1, 1_000_000),

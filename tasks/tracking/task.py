@@ -192,9 +192,11 @@ def _build(options: TrackingOptions, seen: Preprocessing) -> tuple[Backbone, Tra
     backbone, margin = build_embedding(options, seen, dilated=not follows)
     if options.margin is None:  # the same share of smaller crops
         margin = 0 if follows else round(margin * min(1.0, options.exemplar_size / _USUAL_SIZE))
-    of_response = {"radius": options.radius, "width": options.width} if issubclass(kind, ResponseHead) else {}
+    own = {"radius": options.radius} if issubclass(kind, ResponseHead) else {}
+    own |= {"dropout": options.dropout} if follows else {}
+    own |= {"width": options.width} if options.width is not None else {}
     sizes = {"exemplar_size": options.exemplar_size, "search_size": options.search_size}
-    return backbone, kind(backbone.channels, stride=backbone.strides[-1], margin=margin, **sizes, **of_response)
+    return backbone, kind(backbone.channels, stride=backbone.strides[-1], margin=margin, **sizes, **own)
 
 
 def _frame(batch: Batch, index: int) -> np.ndarray:
