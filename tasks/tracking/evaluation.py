@@ -15,7 +15,7 @@ from .attributes import read_attributes
 from .curves import plot_precision, plot_success
 from .got10k_archive import Got10kArchive
 from .one_pass import Followed, OnePass
-from .restarts import Follows
+from .restarts import Follows, Restarting, Restarts
 
 _NOWHERE = np.full(4, np.nan)
 
@@ -24,10 +24,13 @@ class Evaluation:
     """Follows the target of each sequence by one tracker or several, side by side.
 
     Each starts at the first frame that shows the target, with its true box there. A sequence ends where another begins,
-    and the last one with `finish`. `start` makes the trackers, by their names; the first is the one that counts.
+    and the last one with `finish`. `start` makes the trackers, by their names; the first is the one that counts. With
+    `restarts` each also runs by VOT's protocol, which takes twice as long.
     """
 
-    def __init__(self, start: Mapping[str, Callable[[], Follows]]) -> None:
+    def __init__(self, start: Mapping[str, Callable[[], Follows]], *, restarts: bool = False) -> None:
+        self.restarts: dict[str, list[Restarts]] = {name: [] for name in start} if restarts else {}
+        self._restarting: dict[str, Restarting] = {}
         self.measured = {name: OnePass() for name in start}
         self.sequences: list[Followed] = []  # by the first tracker
         self._start = start
@@ -56,12 +59,15 @@ class Evaluation:
             self.finish()
             self._number, self._size = number, (image.shape[0], image.shape[1])
             self._rows = {name: [] for name in self._start}
+            self._restarting = {name: Restarting(self._start[name]()) for name in self.restarts}
         box = truth[0].astype(np.float64) if len(truth) else _NOWHERE
         begins = not self._trackers and len(truth) > 0
         for name, rows in self._rows.items():
             began = time.perf_counter()
             found, score = self._begin(name, image, box) if begins else self._go_on(name, image)
             rows.append((found, score, time.perf_counter() - began))
+        for run in self._restarting.values():
+            run.follow(image, box)
         self._paths.append(path)
         self._truth.append(box)
         self._waits.append(self._waited)
@@ -79,6 +85,8 @@ class Evaluation:
                 waits = np.array(self._waits)
                 followed = Followed(name, found, truth, visible, self._size, scores, seconds, waits, attributes)
                 self.measured[tracker].add(followed)
+                if tracker in self._restarting:
+                    self.restarts[tracker].append(self._restarting[tracker].result())
                 if tracker == next(iter(self._start)):
                     self.sequences.append(followed)
         self._number, self._paths, self._truth, self._waits, self._trackers = -1, [], [], [], {}

@@ -65,6 +65,7 @@ class TrackingOptions(TrackerSettings):
         max_distance: frames between the two of a pair, at most.
         pairs_per_sequence: pairs that each sequence gives an epoch; null for one a frame.
         baselines: test a box that never moves and template matching on the same sequences, beside the network.
+        restarts: test by VOT's protocol too, in which a tracker that has lost its target gets it anew.
         activation: relu, prelu, elu, ... in place of the network's ReLUs; null for its own.
         norm: batch, instance, group or none in place of its batch norms; null for its own.
         pooling: max, average, lp, mixed or stochastic in place of its max pools; null for its own.
@@ -84,6 +85,7 @@ class TrackingOptions(TrackerSettings):
     max_distance: int = 100
     pairs_per_sequence: int | None = None
     baselines: bool = False
+    restarts: bool = False
     activation: Activation | None = None
     norm: Norm | None = None
     pooling: Pooling | None = None

@@ -45,8 +45,8 @@ class Restarts(NamedTuple):
         return math.exp(-sensitivity * self.failures / self.frames) if self.frames else 1.0
 
 
-def run_with_restarts(tracker: Follows, frames: Iterable[np.ndarray], boxes: np.ndarray) -> Restarts:
-    """A tracker over frames, uint8 RGB (H, W, 3), whose true boxes are float (T, 4), xyxy; NaN or empty: none.
+class Restarting:
+    """A tracker on its way through the frames of a sequence, which gets the true box anew when it has lost its target.
 
     Where found and true box, both cut at the border, share nothing, that is a failure, and five frames later the
     tracker begins anew with the true box. Frames from a failure to the restart do not count for accuracy, nor do the
@@ -54,26 +54,43 @@ def run_with_restarts(tracker: Follows, frames: Iterable[np.ndarray], boxes: np.
     it was given.
     Of frames without a true box nothing is asked; the tracker sees them, and a restart waits until one has a box.
     """
-    there = has_area(boxes)
-    shared, starts, failed = np.full(len(boxes), np.nan), [], []
-    due: int | None = 0  # the tracker stands still until this frame
-    for number, (image, truth) in enumerate(zip(frames, boxes, strict=True)):
-        if due is not None:
-            if number < due or not there[number]:
-                continue
-            tracker.init(image, truth)
-            starts.append(number)
-            due = None
-            continue
-        found, _ = tracker.update(image)
-        if not there[number]:
-            continue
-        pair = cut(np.stack([found, truth]), image.shape[:2])
-        shared[number] = overlaps(pair[:1], pair[1:])[0]
-        if shared[number] <= 0:
-            failed.append(number)
-            due = number + PAUSE
-    return _summed(shared, starts, failed)
+
+    def __init__(self, tracker: Follows) -> None:
+        self._tracker = tracker
+        self._shared: list[float] = []  # overlaps, NaN where nothing was asked
+        self._starts: list[int] = []
+        self._failed: list[int] = []
+        self._due: int | None = 0  # the tracker stands still until this frame
+
+    def follow(self, image: np.ndarray, truth: np.ndarray) -> None:
+        """Take the next frame, uint8 RGB (H, W, 3), and its true box (4,), xyxy; NaN or empty: none."""
+        number, there = len(self._shared), bool(has_area(truth[None])[0])
+        self._shared.append(np.nan)
+        if self._due is not None:
+            if number >= self._due and there:
+                self._tracker.init(image, truth)
+                self._starts.append(number)
+                self._due = None
+            return
+        found, _ = self._tracker.update(image)
+        if there:
+            pair = cut(np.stack([found, truth]), image.shape[:2])
+            self._shared[number] = overlaps(pair[:1], pair[1:])[0]
+            if self._shared[number] <= 0:
+                self._failed.append(number)
+                self._due = number + PAUSE
+
+    def result(self) -> Restarts:
+        """The numbers of the frames so far."""
+        return _summed(np.array(self._shared), self._starts, self._failed)
+
+
+def run_with_restarts(tracker: Follows, frames: Iterable[np.ndarray], boxes: np.ndarray) -> Restarts:
+    """`Restarting` over frames whose true boxes are float (T, 4)."""
+    run = Restarting(tracker)
+    for image, truth in zip(frames, np.asarray(boxes, np.float64), strict=True):
+        run.follow(image, truth)
+    return run.result()
 
 
 def _summed(shared: np.ndarray, starts: Sequence[int], failed: Sequence[int]) -> Restarts:

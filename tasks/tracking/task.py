@@ -24,7 +24,7 @@ from .options import TrackerSettings, TrackingOptions
 from .pairs import MOTIONS, Pairs, Views
 from .prediction import Followed, tracked
 from .response import ResponseHead
-from .restarts import Follows
+from .restarts import Follows, combine
 from .tracker import Tracker
 from .transforms import transform
 
@@ -45,7 +45,7 @@ class TrackingTask(Task):
     metric = "ao"
     OPTIONS = TrackingOptions
     HEADLINE = ("loss", "ao", "sr50", "success", "precision")
-    EVALUATION_OPTIONS = (*(field.name for field in fields(TrackerSettings)), "baselines")
+    EVALUATION_OPTIONS = (*(field.name for field in fields(TrackerSettings)), "baselines", "restarts")
     PREDICTION_OPTIONS = ("score", "targets", "redetect")
     FORMATS = ("tracks",)
     ALWAYS = ("tracks",)
@@ -113,7 +113,7 @@ class TrackingTask(Task):
     def evaluate(self, batch: Batch) -> None:
         """Follow the targets of frames that come in their order, sequence by sequence."""
         if self._evaluation is None:
-            self._evaluation = Evaluation(self._trackers())
+            self._evaluation = self._begin()
         self._evaluation.wait_over(len(batch["path"]))
         for index, path in enumerate(batch["path"]):
             truth = batch["truth"][index]["boxes"].cpu().numpy()
@@ -122,7 +122,7 @@ class TrackingTask(Task):
 
     def compute_metrics(self) -> dict[str, float]:
         """Shares of 1, see `OnePass.summary`, and frames per second."""
-        self.evaluated = self._evaluation or Evaluation(self._trackers())
+        self.evaluated = self._evaluation or self._begin()
         self._evaluation = None
         self.evaluated.finish()
         measured = self.evaluated.measured[_OURS]
@@ -138,6 +138,12 @@ class TrackingTask(Task):
         if len(self.evaluated.measured) > 1:
             numbers = {name: measured.summary() for name, measured in self.evaluated.measured.items()}
             found["tracker"] = {name: {key: each[key] for key in _COMPARED} for name, each in numbers.items()}
+        if self.evaluated.restarts:
+            sums = {name: combine(runs) for name, runs in self.evaluated.restarts.items()}
+            found["restarts"] = {
+                name: {"accuracy": each.accuracy, "failures": each.failures, "reliability": each.reliability()}
+                for name, each in sums.items()
+            }
         return found
 
     def plots(self) -> dict[str, Callable[[str], None]]:
@@ -173,10 +179,11 @@ class TrackingTask(Task):
         wanted = self.prediction_options
         return self.tracker(lost=wanted.score, redetect=wanted.redetect)
 
-    def _trackers(self) -> dict[str, Callable[[], Follows]]:
-        """Ours, and in a test those that it is compared with."""
-        others = _BASELINES if self._is_test() and self.options.baselines else {}
-        return {_OURS: self._evaluated_tracker, **others}
+    def _begin(self) -> Evaluation:
+        """An evaluation of our tracker, and in a test of those that it is compared with."""
+        tested = self._is_test()
+        others = _BASELINES if tested and self.options.baselines else {}
+        return Evaluation({_OURS: self._evaluated_tracker, **others}, restarts=tested and self.options.restarts)
 
     def _evaluated_tracker(self) -> Follows:
         # In validation the score from which on a target is lost is yet to be found.

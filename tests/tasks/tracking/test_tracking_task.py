@@ -177,3 +177,14 @@ def test_sequences_are_told_apart_and_named_after_their_folders():
     assert [sequence.name for sequence in evaluation.sequences] == ["a", "b"]
     assert evaluation.measured["scripted"].summary()["ao"] == pytest.approx(0.75)  # 1 and 0.5
     assert preprocessing(DataOptions())["resize"] != "keep" and task().preprocessing["resize"] == "keep"
+
+
+def test_restarts_are_counted_beside_the_one_pass():
+    far = [50, 50, 60, 60]
+    answers = {0: [far, *[[0, 0, 10, 10]] * 8], 1: [far, *[[0, 0, 10, 10]] * 8]}  # of the one pass, and with restarts
+    trackers = iter([Scripted(answers[0]), Scripted(answers[1])])
+    evaluation = Evaluation({"scripted": lambda: next(trackers)}, restarts=True)
+    follow(None, [[0, 0, 10, 10]] * 8, evaluation=evaluation)
+    evaluation.finish()
+    (restarts,) = evaluation.restarts["scripted"]
+    assert restarts.failed == (1,) and restarts.starts == (0, 6)
