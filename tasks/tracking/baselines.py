@@ -1,16 +1,13 @@
 """Trackers that learn nothing beforehand: what a network has to be better than."""
 
-import time
-from collections.abc import Callable, Iterator
-from itertools import groupby
-from typing import Any, Protocol
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import cv2
 import numpy as np
 
-from ...core.errors import UsageError
-from .metrics import has_area
-from .one_pass import Followed, OnePass
+from ...core.errors import UsageError, unknown
 from .region import context_square
 from .restarts import Follows
 
@@ -145,61 +142,17 @@ def _makers() -> dict[str, Callable[[], Any]]:
     return found
 
 
-# --- one pass ---------------------------------------------------------------------------------------------------------
+def baseline(name: str) -> Callable[[], Follows]:
+    """What makes the tracker `name`: static, template, or one of OpenCV's; raises UsageError where there is none."""
+    if name in _OWN:
+        return _OWN[name]
+    if name not in (*available(), *_NAMES):
+        raise unknown("tracker to compare with", name, (*_OWN, *available()), "Set model.baselines to some of them.")
+    OpenCVTracker(name)  # whether this build has it is said now, and not after a training
+    return partial(OpenCVTracker, name)
 
 
-class FrameSet(Protocol):
-    """A data set whose samples are frames, those of a sequence one behind another, as `datasets.frames.Frames`."""
-
-    class_names: list[str]
-
-    def __len__(self) -> int:
-        """Number of frames."""
-        ...
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        """`image` uint8 RGB (H, W, 3), `boxes` (1, 4) or (0, 4), `sequence` int and `frame` int."""
-        ...
-
-
-def run_baseline(tracker: Follows, dataset: FrameSet) -> OnePass:
-    """A tracker over all sequences of a data set, one frame after another, in this process."""
-    run = OnePass()
-    for number, samples in groupby(_timed(dataset), key=lambda timed: timed[0]["sequence"]):
-        run.add(follow(tracker, dataset.class_names[number], samples))
-    return run
-
-
-def follow(tracker: Follows, name: str, samples: Iterator[tuple[dict[str, Any], float]]) -> Followed:
-    """A tracker over one sequence of samples, at least one, each with the seconds that it took to read."""
-    found, truth, scores, seconds, decoding = [], [], [], [], []
-    begun, size = False, (0, 0)
-    for sample, took in samples:
-        image = sample["image"]
-        size = size if truth else (image.shape[0], image.shape[1])
-        box = sample["boxes"][0] if len(sample["boxes"]) else np.full(4, np.nan)
-        start = time.perf_counter()
-        answer, score = np.full(4, np.nan), 0.0
-        if begun:
-            answer, score = tracker.update(image)
-        elif has_area(box[None])[0]:
-            tracker.init(image, box)
-            begun, answer, score = True, box, 1.0
-        for column, value in zip((truth, found, scores), (box, answer, score), strict=True):
-            column.append(value)
-        seconds.append(time.perf_counter() - start)
-        decoding.append(took)
-    true = np.array(truth, np.float64)
-    visible = np.asarray(np.isfinite(true).all(axis=1))
-    measured = np.array([scores, seconds, decoding], np.float64)
-    return Followed(name, np.array(found), true, visible, size, measured[0], measured[1], measured[2])
-
-
-def _timed(dataset: FrameSet) -> Iterator[tuple[dict[str, Any], float]]:
-    for index in range(len(dataset)):
-        start = time.perf_counter()
-        sample = dataset[index]
-        yield sample, time.perf_counter() - start
+_OWN: dict[str, Callable[[], Follows]] = {"static": StaticBox, "template": TemplateMatching}
 
 
 # --- pixels -----------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -18,6 +19,30 @@ from .one_pass import Followed, OnePass
 from .restarts import Follows, Restarting, Restarts
 
 _NOWHERE = np.full(4, np.nan)
+
+
+class FrameSet(Protocol):
+    """A data set whose samples are frames, those of a sequence one behind another, as `datasets.frames.Frames`."""
+
+    def __len__(self) -> int:
+        """Number of frames."""
+        ...
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """`image` uint8 RGB (H, W, 3), `path`, `boxes` (1, 4) or (0, 4), and `sequence` int."""
+        ...
+
+
+def evaluate_tracker(tracker: Follows, dataset: FrameSet) -> OnePass:
+    """A tracker, whoever made it, over all sequences of a data set, one frame after another, in this process."""
+    evaluation = Evaluation({"": lambda: tracker})
+    for index in range(len(dataset)):
+        evaluation.wait()
+        sample = dataset[index]
+        evaluation.wait_over(1)
+        evaluation.follow(sample["image"], sample["path"], sample["sequence"], sample["boxes"])
+    evaluation.finish()
+    return evaluation.measured[""]
 
 
 class Evaluation:

@@ -1,6 +1,6 @@
 """The `model` section of a tracking recipe. Imports no torch: the command line checks a recipe against it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from ...backbones.catalogue import Activation, Norm, Pooling
@@ -64,7 +64,8 @@ class TrackingOptions(TrackerSettings):
             cfnet).
         max_distance: frames between the two of a pair, at most.
         pairs_per_sequence: pairs that each sequence gives an epoch; null for one a frame.
-        baselines: test a box that never moves and template matching on the same sequences, beside the network.
+        baselines: trackers to test on the same sequences, beside the network: static, a box that never moves; template,
+            template matching; or OpenCV's, MIL in each build, KCF, CSRT, MOSSE and more in its contrib builds.
         restarts: test by VOT's protocol too, in which a tracker that has lost its target gets it anew.
         activation: relu, prelu, elu, ... in place of the network's ReLUs; null for its own.
         norm: batch, instance, group or none in place of its batch norms; null for its own.
@@ -84,7 +85,7 @@ class TrackingOptions(TrackerSettings):
     radius: float = 16.0
     max_distance: int = 100
     pairs_per_sequence: int | None = None
-    baselines: bool = False
+    baselines: list[str] = field(default_factory=list)
     restarts: bool = False
     activation: Activation | None = None
     norm: Norm | None = None

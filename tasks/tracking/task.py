@@ -13,7 +13,7 @@ from ...core.data import preprocessing as default_preprocessing
 from ...core.task import Task
 from ...core.transforms import Transform
 from ...core.types import Batch, Prediction, Preprocessing
-from .baselines import StaticBox, TemplateMatching
+from .baselines import baseline
 from .draw import draw_tracks
 from .embedding import build_embedding
 from .evaluation import Evaluation
@@ -30,7 +30,6 @@ from .transforms import transform
 
 _USUAL_SIZE = 127  # pixels of an exemplar, for which the margin of an embedding is meant
 _OURS = "this one"  # among the trackers of an evaluation
-_BASELINES: dict[str, Callable[[], Follows]] = {"static box": StaticBox, "template matching": TemplateMatching}
 _COMPARED = ("ao", "sr50", "success", "precision", "normalised_precision", "fps")
 
 
@@ -61,6 +60,8 @@ class TrackingTask(Task):
     ) -> None:
         seen = Preprocessing(**{**(preprocessing or default_preprocessing(DataOptions())), "resize": "keep"})
         seen["size"] = options.search_size
+        for name in options.baselines:
+            baseline(name)  # said before the training, where there is none such
         backbone, head = _build(options, seen)
         super().__init__(options, backbone=backbone, head=head, class_names=(), preprocessing=seen)
         self._evaluation: Evaluation | None = None
@@ -182,7 +183,7 @@ class TrackingTask(Task):
     def _begin(self) -> Evaluation:
         """An evaluation of our tracker, and in a test of those that it is compared with."""
         tested = self._is_test()
-        others = _BASELINES if tested and self.options.baselines else {}
+        others = {name: baseline(name) for name in self.options.baselines} if tested else {}
         return Evaluation({_OURS: self._evaluated_tracker, **others}, restarts=tested and self.options.restarts)
 
     def _evaluated_tracker(self) -> Follows:

@@ -22,7 +22,7 @@ def tracking_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tracking") / "run"
     line = ["train", "tracking/siamfc_resnet18_shapes", "--out", str(folder), "--data.images", "192"]
     line += ["--data.splits", "[0.5, 0.25, 0.25]", "--model.pairs_per_sequence", "4", "--data.num_workers", "0"]
-    assert main([*line, "--model.baselines", "false"]) == 0
+    assert main([*line, "--model.baselines", "[]"]) == 0
     return folder
 
 

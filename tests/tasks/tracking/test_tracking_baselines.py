@@ -7,7 +7,8 @@ import pytest
 from foveal.core.errors import UsageError
 from foveal.datasets.shapes import ShapesWorld
 from foveal.tasks.tracking import baselines
-from foveal.tasks.tracking.baselines import OpenCVTracker, StaticBox, TemplateMatching, available, run_baseline
+from foveal.tasks.tracking.baselines import OpenCVTracker, StaticBox, TemplateMatching, available, baseline
+from foveal.tasks.tracking.evaluation import evaluate_tracker
 
 WORLD = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
 WORLD = cv2.resize(WORLD[::4, ::4], (400, 300), interpolation=cv2.INTER_CUBIC)
@@ -176,8 +177,6 @@ def test_which_trackers_there_are_is_asked_of_opencv(monkeypatch):
 class Clip:
     """Two sequences of three frames; the target of the second is first seen in its second frame."""
 
-    class_names = ("a", "b")
-
     def __len__(self) -> int:
         return 6
 
@@ -185,11 +184,12 @@ class Clip:
         sequence, frame = divmod(index, 3)
         box = [10.0 + 20 * frame, 10, 30 + 20 * frame, 30] if sequence == 0 else [10.0, 10, 30, 30]
         boxes = np.zeros((0, 4)) if (sequence, frame) == (1, 0) else np.array([box])
-        return {"image": np.zeros((50, 80, 3), np.uint8), "boxes": boxes, "sequence": sequence, "frame": frame}
+        path = f"{'ab'[sequence]}/{frame}.jpg"
+        return {"image": np.zeros((50, 80, 3), np.uint8), "boxes": boxes, "sequence": sequence, "path": path}
 
 
 def test_one_pass_of_a_static_box_by_hand():
-    run = run_baseline(StaticBox(), Clip())
+    run = evaluate_tracker(StaticBox(), Clip())
     rows = {row["name"]: row for row in run.rows()}
     assert (rows["a"]["frames"], rows["a"]["ao"]) == (2, 0)
     assert (rows["b"]["frames"], rows["b"]["ao"]) == (1, 1)
@@ -198,5 +198,14 @@ def test_one_pass_of_a_static_box_by_hand():
 
 def test_a_template_is_better_than_nothing_on_drawn_videos():
     world = ShapesWorld("tracking", "test", images=3 * 48, size=64)
-    template, static = (run_baseline(tracker, world).summary()["ao"] for tracker in (TemplateMatching(), StaticBox()))
+    template, static = (
+        evaluate_tracker(tracker, world).summary()["ao"] for tracker in (TemplateMatching(), StaticBox())
+    )
     assert template > static + 0.1
+
+
+def test_trackers_by_their_names():
+    assert isinstance(baseline("static")(), StaticBox) and isinstance(baseline("template")(), TemplateMatching)
+    assert isinstance(baseline("MIL")(), OpenCVTracker)
+    with pytest.raises(UsageError, match="'statc' is none of"):
+        baseline("statc")
