@@ -207,5 +207,5 @@ def test_a_template_is_better_than_nothing_on_drawn_videos():
 def test_trackers_by_their_names():
     assert isinstance(baseline("static")(), StaticBox) and isinstance(baseline("template")(), TemplateMatching)
     assert isinstance(baseline("MIL")(), OpenCVTracker)
-    with pytest.raises(UsageError, match="'statc' is none of"):
+    with pytest.raises(UsageError, match="the nearest are static"):
         baseline("statc")
