@@ -119,4 +119,5 @@ DEMO = Demo(
     size=256,
     next="foveal train tracking/siamfc_alexnet_got10k --data.root DIR  (DIR: one folder of frames a video, with boxes)",
 )
-AUGMENTATIONS = ("none", "siamfc", "siamrpn", "goturn")  # made in transforms.py
+BACKBONES = ("siamfc_alexnet",)  # made in embedding.py
+AUGMENTATIONS = ("none", "siamfc", "shifted", "siamrpn", "goturn")  # made in transforms.py

@@ -41,6 +41,7 @@ class Motion(NamedTuple):
 MOTIONS = {
     "none": Motion(),
     "siamfc": Motion(shift=4 / 255, stretch=0.05),  # pixels of Bertinetto et al.'s code; their paper has neither
+    "shifted": Motion(shift=64 / 255, stretch=0.05),  # a padded network would learn that targets are in the middle
     "siamrpn": Motion(shift=64 / 255, stretch=0.18),  # of the code of SiamRPN++ (Li et al. 2019, section 3.2: 64)
     "goturn": Motion(laplace=True),
 }

@@ -200,7 +200,7 @@ def _build(options: TrackingOptions, seen: Preprocessing) -> tuple[Backbone, Tra
     backbone, margin = build_embedding(options, seen, dilated=not follows)
     if options.margin is None:  # the same share of smaller crops
         margin = 0 if follows else round(margin * min(1.0, options.exemplar_size / _USUAL_SIZE))
-    own = {"radius": options.radius} if issubclass(kind, ResponseHead) else {}
+    own: dict[str, Any] = {"radius": options.radius} if issubclass(kind, ResponseHead) else {}
     own |= {"dropout": options.dropout} if follows else {}
     own |= {"width": options.width} if options.width is not None else {}
     sizes = {"exemplar_size": options.exemplar_size, "search_size": options.search_size}

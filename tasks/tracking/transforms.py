@@ -76,6 +76,7 @@ def _colours() -> A.BasicTransform:
 AUGMENTATIONS: dict[str, Callable[[Preprocessing], Transform]] = {
     "none": _unchanged,
     "siamfc": _unchanged,
+    "shifted": _unchanged,
     "siamrpn": _siamrpn,
     "goturn": _unchanged,
 }
