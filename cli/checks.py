@@ -14,7 +14,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from ..backbones.catalogue import UnknownBackboneError, find_family
 from ..core.errors import UsageError, unknown
 from ..datasets import FORMATS
-from ..tasks import augmentation_names, ranges
+from ..tasks import augmentation_names, own_backbones, ranges
 
 # Lowest and highest of what has a limit that its type does not say; those of the `model` section are its task's.
 _RANGES = {
@@ -65,7 +65,9 @@ def check_registries(task: str, values: Mapping[str, Any]) -> None:
         raise unknown("data format", name, FORMATS, "`foveal list datasets` shows them all.")
     if isinstance(augment, str) or (isinstance(augment, list) and all(isinstance(name, str) for name in augment)):
         augmentation_names(task, augment)
-    _check_backbone(values.get("model", {}).get("backbone"))
+    backbone = values.get("model", {}).get("backbone")
+    if backbone not in own_backbones(task):
+        _check_backbone(backbone)
     sources = values.get("data", {}).get("sources") or []
     if not isinstance(sources, list):
         raise UsageError(f"data.sources is {sources!r}; it must be a list, [{{format: NAME, root: PATH}}].")

@@ -8,9 +8,13 @@ from ..tasks import TASKS, Demo, demo
 from .main import CommandParser
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from ..core.task import Task
     from ..datasets.shapes import ShapesWorld
 
 _ROWS = 8  # of the sheet
+_FRAMES = 48  # of a drawn video, the last of which is shown
 _FRESH_SEED = 1  # of the images to predict: another world than that of the training
 
 
@@ -60,11 +64,17 @@ def _say(step: int, what: str, command: str) -> None:
 
 def _write_fresh(task: str, shown: Demo, folder: Path) -> "ShapesWorld":
     from ..core.images import write_image
+    from ..datasets import reader
     from ..datasets.shapes import ShapesWorld
 
     scenes = {"portraits": shown.portraits, "level": shown.level}
-    world = ShapesWorld(task, "test", images=_ROWS, size=shown.size, seed=_FRESH_SEED, **scenes)
+    frames = _FRAMES if task == "tracking" else 1
+    world = ShapesWorld(task, "test", images=_ROWS * frames, size=shown.size, seed=_FRESH_SEED, **scenes)
     folder.mkdir()
+    if task == "tracking":
+        samples = (world[index] for index in range(len(world)))
+        reader(shown.format).write_split(samples, folder.parent, split=folder.name, class_names=world.class_names)
+        return world
     for index in range(len(world)):
         write_image(folder / f"{index:02d}.png", world[index]["image"])
     return world
@@ -85,6 +95,9 @@ def _write_sheet(trained: Path, world: "ShapesWorld", sheet: Path) -> None:
     from ..tasks import load
 
     task = load(trained)
+    if task.SEQUENTIAL:
+        write_image(sheet, draw_sheet(_followed(task, world), ("to follow", "truth", "prediction")))
+        return
     if world.class_names and task.class_names != world.class_names:  # a reader sorts them as files tell
         world = world.with_classes({name: name for name in task.class_names})
     samples, prepare = [world[index] for index in range(len(world))], task.transform("none")
@@ -100,3 +113,26 @@ def _write_sheet(trained: Path, world: "ShapesWorld", sheet: Path) -> None:
         for sample, prediction in zip(samples, predictions, strict=True)
     ]
     write_image(sheet, draw_sheet(rows, ("image", "truth", "prediction")))
+
+
+def _followed(task: "Task", world: "ShapesWorld") -> list[tuple["np.ndarray", ...]]:
+    """Of each drawn video its first frame, and the last that shows the target, with its true and its found box."""
+    import torch
+
+    from ..core.data import collate, to_tensor
+
+    rows = []
+    for row in range(_ROWS):
+        samples = [world[row * _FRAMES + frame] for frame in range(_FRAMES)]
+        number = max(frame for frame, sample in enumerate(samples) if len(sample["boxes"]))
+        first, last = samples[0], samples[number]
+        task.prediction_options.targets = {"video": first["boxes"].tolist()}
+        frames = [
+            {"path": "video", "size": sample["size"], "image": to_tensor(sample["image"]), "frame": frame}
+            for frame, sample in enumerate(samples[: number + 1])
+        ]
+        with torch.inference_mode():
+            found = task.predict(collate(frames))[-1]
+        truth = task.draw(last["image"], task.truth(last))
+        rows.append((task.draw(first["image"], task.truth(first)), truth, task.draw(last["image"], found)))
+    return rows

@@ -69,7 +69,7 @@ def _evaluate(given: Any) -> dict[str, Any]:
         _refuse_own_splits(data, recipe)
     split = "test" if given.split == "all" else given.split
     dataset = data.dataset(split)
-    if dataset.class_names != task.class_names:
+    if task.HAS_CLASSES and dataset.class_names != task.class_names:
         raise DataError(
             f"{recipe.data.root}: its classes are {_short(dataset.class_names)}, but the checkpoint knows "
             f"{_short(task.class_names)}; evaluate it on a data set with the same class names."

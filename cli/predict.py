@@ -16,6 +16,7 @@ from ..core.inputs import find_checkpoint
 from ..tasks import is_ready_made
 from .main import CommandParser
 from .prediction import option, predict, verdict
+from .targets import parse_box
 
 _FORMATS = "of boxes: coco,yolo,crops; of masks: coco; of edges: binary,svg,geojson; of depth: npy,ply; of all: parquet"
 
@@ -138,6 +139,18 @@ def _add_task_options(parser: CommandParser) -> None:
     add("--depth-scale", type=float, metavar="N", help="steps of a PNG of depth to the metre (default: 256)")
     add("--focal", type=float, metavar="PIXELS", help="of the camera, in pixels: also write clouds of points")
     add("--intrinsics", type=_intrinsics, metavar="FX,FY,CX,CY", help="of the camera, in place of --focal")
+    add(
+        "--box",
+        type=parse_box,
+        action="append",
+        default=[],
+        metavar="X,Y,W,H",
+        help="what to follow from the first frame of a video or folder of frames on; several, for several targets "
+        "(default: the first line of the file of boxes beside it)",
+    )
+    add("--select", action="store_true", help="draw such boxes in a window")
+    add("--redetect", action="store_true", default=None, help="look for a lost target all over the frame")
+    parser.set_defaults(targets=None)
 
 
 def _shard(text: str) -> tuple[int, int]:

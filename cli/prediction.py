@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 from ..core.errors import DataError, Interrupted, UsageError
 from ..core.inputs import find_checkpoint
 from ..core.options import PredictionOptions
+from ..core.sequences import list_sequences
 from ..core.stop import Stop
 from ..tasks import is_ready_made
+from .targets import find_targets
 
 if TYPE_CHECKING:
     import torch
@@ -91,6 +93,8 @@ def _load(given: Any) -> list[_Model]:
 
     tasks = [load(name, weights=given.weights) for name in given.models]
     _check_options(given, tasks)
+    if any(task.SEQUENTIAL for task in tasks):
+        given.targets = find_targets(list_sequences(given.paths, given.out), given.box, given.select)
     models: list[_Model] = []
     taken: list[Path] = []
     for name, task in zip(given.models, tasks, strict=True):
@@ -158,13 +162,17 @@ def _ready(given: Any, tasks: Sequence["Task"], running: "Running") -> list["Sha
 
 def _inputs(given: Any, runs: Sequence["RunFolder"]) -> list["InputList"]:
     """Of each run the list of its inputs, which is listed once."""
-    from ..core.input_list import InputList, find_doubled, list_inputs, take_shard
+    from ..core.input_list import InputList, find_doubled, list_inputs, take_shard, write_list
 
     begun = next((run for run in runs if run.state is not None), None)
     if begun is not None and begun.state is not None:
         listed = InputList.from_plain(begun.state["inputs"], begun.inputs)
     else:
-        listed = list_inputs(given.paths, runs[0].inputs, leave_out=given.out)
+        listed = (
+            write_list(runs[0].inputs, list_sequences(given.paths, given.out))
+            if given.targets is not None
+            else list_inputs(given.paths, runs[0].inputs, leave_out=given.out)
+        )
         listed = find_doubled(listed) if {"yolo", "crops"}.intersection(_format_names(given)) else listed
         listed = take_shard(listed, *given.shard) if given.shard else listed
     for run in runs:
@@ -260,6 +268,11 @@ def _given_options(given: Any) -> dict[str, Any]:
 
 def _check_options(given: Any, tasks: Sequence["Task"]) -> None:
     """Raise UsageError for an option that means nothing to any of the tasks, and for one that is for a single task."""
+    sequential = [task.SEQUENTIAL for task in tasks]
+    if (given.box or given.select) and not all(sequential):
+        raise UsageError(f"{'--box' if given.box else '--select'} is for trackers, and {tasks[0].name} is none.")
+    if any(sequential) and not all(sequential):
+        raise UsageError("A tracker goes through videos frame by frame: give it a command without other models.")
     for name in _given_options(given):
         if not any(name in task.PREDICTION_OPTIONS for task in tasks):
             task = tasks[0]
@@ -301,7 +314,8 @@ def _formats(given: Any, task: "Task") -> tuple[str, ...]:
     """Of the formats that were asked for, those that can hold what the task finds."""
     from ..core.writers import OF_ALL_TASKS
 
-    return tuple(name for name in _format_names(given) if name in (*task.FORMATS, *OF_ALL_TASKS))
+    wanted = (*_format_names(given), *task.ALWAYS)
+    return tuple(dict.fromkeys(name for name in wanted if name in (*task.FORMATS, *OF_ALL_TASKS)))
 
 
 def _format_names(given: Any) -> tuple[str, ...]:

@@ -101,7 +101,7 @@ def _train(recipe: Recipe, folder: Path, *, overwrite: bool, resume: bool) -> in
         clear_folder(folder, task)
     (folder / "recipe.yaml").write_text(_yaml(recipe), encoding="utf-8")
     print(
-        f"{counts['train']} images to train, {counts['val']} to validate, {len(data.class_names)} classes; "
+        f"{counts['train']} images to train, {counts['val']} to validate, {len(task.class_names)} classes; "
         f"run in {folder}",
         flush=True,
     )
@@ -122,7 +122,7 @@ def _build_task(recipe: Recipe, data: "DataModule") -> "Task":
     )
     task.recipe, task.fingerprints = recipe.as_dict(), data.fingerprints()
     task.optimizer_options, task.schedule_options = recipe.optimizer, recipe.schedule
-    data.transform = task.transform
+    data.transform, data.training_data = task.transform, task.training_data
     return task
 
 
@@ -147,9 +147,8 @@ def _report(task: "Task", data: "DataModule", recipe: Recipe, folder: Path, spli
         raise Interrupted(f"Trained, but the test was cut short: `foveal evaluate {folder}` repeats it.") from error
     if remark := task.remark():
         print(f"foveal: {remark}", file=sys.stderr)
-    print(
-        f"Done: {task.metric} {100 * value:.2f} % on {len(data.dataset(split))} {split} images; checkpoints in {folder}"
-    )
+    score = f"{100 * value:.2f} %" if value >= 0 else "unknown, for want of truth,"
+    print(f"Done: {task.metric} {score} on {len(data.dataset(split))} {split} images; checkpoints in {folder}")
 
 
 def _refuse_folder_in_data(folder: Path, recipe: Recipe) -> None:

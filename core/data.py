@@ -56,7 +56,8 @@ class DataModule(pl.LightningDataModule):
     """Loaders for train, val and test; says the classes, so that nobody has to.
 
     `open_split` gives the data set of a split. `transform`, set before a loader is asked for, gives the task's
-    transform for a kind of augmentation (`none` for val and test). Raises what `open_split` raises.
+    transform for a kind of augmentation (`none` for val and test); `training_data` what training sees of a data set
+    under a kind of augmentation, by default its images one by one. Raises what `open_split` raises.
     """
 
     transform: Callable[[str | list[str]], Transform]
@@ -69,6 +70,7 @@ class DataModule(pl.LightningDataModule):
         self.pin_memory = False  # worth it where batches go to a GPU
         self._open_split = open_split
         self._datasets: dict[str, Dataset] = {}
+        self.training_data: Callable[[Dataset, str | list[str]], Dataset] = lambda dataset, augment: dataset
 
     def dataset(self, split: Split) -> Dataset:
         """The raw data set of `split`, opened once."""
@@ -87,7 +89,8 @@ class DataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Shuffled and augmented; a resumed epoch goes on behind the batches that it has already had."""
-        dataset, options = self.dataset("train"), self.options
+        options = self.options
+        dataset = self.training_data(self.dataset("train"), options.augment)
         epoch, used = self.start
         weights = _balanced(dataset) if options.sampling == "balanced" else None
         buckets = _shapes(dataset, options.aspect_buckets) if options.aspect_buckets > 1 else None
@@ -144,7 +147,7 @@ def preprocessing(options: DataOptions) -> Preprocessing:
 
 
 # What fills the room beside an image that is smaller than the largest of its batch.
-_PADDING = {"image": 0, "mask": 255, "edges": -1, "depth": 0, "normals": 0}
+_PADDING = {"image": 0, "image2": 0, "mask": 255, "edges": -1, "depth": 0, "normals": 0}
 _NUMBERS = ("label", "identity", "sequence", "frame")
 # What a metric wants in pixels of the file.
 _TRUTH = ("boxes", "labels", "crowd", "difficult", "area", "mask", "edges", "annotators", "depth", "camera", "normals")
@@ -157,6 +160,8 @@ def collate(samples: Sequence[Mapping[str, Any]]) -> Batch:
     for key, value in _PADDING.items():
         if key in batch:
             batch[key] = _stack(batch[key], value)
+    if "box2" in batch:
+        batch["box2"] = torch.stack(batch["box2"])
     for key in _NUMBERS:
         if key in batch:
             batch[key] = torch.tensor(batch[key])
@@ -231,6 +236,7 @@ class _Prepared:
         self._skip = on_error == "skip"
         self._tries = _TRIES if replace else 1
         self._keep_truth = keep_truth
+        self._draw = getattr(dataset, "draw", None)  # where a sample is another one each time, as pairs of frames are
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -239,15 +245,16 @@ class _Prepared:
         epoch, index = draw if isinstance(draw, Draw) else (0, draw)
         skipped: list[str] = []
         for _ in range(self._tries):
+            seed = sample_seed(self.seed, epoch, index)
             try:
-                sample = self.dataset[index]
+                sample = self._draw(index, seed) if self._draw is not None else self.dataset[index]
             except FovealError as error:
                 if not self._skip:
                     return error  # raised in the task: on its way out of a worker, torch would make another one of it
                 skipped.append(str(error))
                 index = (index + 1) % len(self)
                 continue
-            changed = self.transform(sample, sample_seed(self.seed, epoch, index))
+            changed = self.transform(sample, seed)
             prepared = {**{key: _tensor(key, value) for key, value in changed.items()}, "skipped": skipped}
             if self._keep_truth and any(key in sample for key in _TRUTH):
                 prepared["truth"] = {key: torch.from_numpy(sample[key]) for key in _TRUTH if key in sample}

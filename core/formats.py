@@ -16,8 +16,8 @@ from .errors import DataWarning
 from .images import ImageError, read_image
 from .input_list import InputList
 from .run_folder import RunFolder
+from .sequences import read_frame
 from .types import Prediction
-from .videos import read_frame
 
 LONGEST = 65_000  # pixels a side of a picture, with room for a legend: a JPEG holds 65,500
 

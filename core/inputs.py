@@ -41,8 +41,8 @@ class Input(NamedTuple):
 
 
 def is_video(path: str) -> bool:
-    """Whether a file is to be read as a video, by the end of its name."""
-    return path.lower().endswith(VIDEO_SUFFIXES)
+    """Whether a path is to be read as frames in a row, by its end: of a video file, or of a folder of frames (/)."""
+    return path.lower().endswith((*VIDEO_SUFFIXES, "/"))
 
 
 def find_checkpoint(path: str | Path) -> Path:

@@ -90,6 +90,8 @@ class PredictionOptions:
         focal: of the camera, its focal length in pixels of the files; None where it is not known.
         intrinsics: of the camera, fx, fy, cx and cy in pixels of the files, in place of `focal`, whose axis goes
             through the image's middle.
+        targets: of videos and folders of frames, by their paths: boxes xyxy in the first frame, which are followed.
+        redetect: a target that is lost is looked for all over the frame.
     """
 
     top_k: int = 5
@@ -108,6 +110,8 @@ class PredictionOptions:
     depth_scale: float = 256.0
     focal: float | None = None
     intrinsics: tuple[float, float, float, float] | None = None
+    targets: dict[str, list[list[float]]] = field(default_factory=dict)
+    redetect: bool = False
 
 
 @dataclass

@@ -32,6 +32,7 @@ COLUMNS: Mapping[str, str] = {
     "farthest": "float64",
     "known": "float64",
     "normals": "string",
+    "lost": "list bool_",
 }
 _ALWAYS = ("path", "size", "labels", "scores", "names")
 _GROUP = 2**22  # bytes of lines: so much is in memory at once, and is a group of rows in the file

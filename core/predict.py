@@ -179,6 +179,7 @@ class _Run:
         names = {given.path: given.name for given in job.items}
         batch = dict(batches[self._view])
         parts = batch.pop("part")
+        batch["frame"] = [part.frame for part in parts]
         for part, prediction in zip(parts, self._predictions(batch), strict=True):
             if isinstance(prediction, ImageError):
                 self.fail([prediction])

@@ -29,10 +29,10 @@ from .images import (
 )
 from .inputs import Input, is_video
 from .pool import Alone, Beat, Done, Job
+from .sequences import read_frames
 from .tiles import Tile, Tiling
 from .transforms import Transform, decoder_factor
 from .types import Preprocessing
-from .videos import read_frames
 
 _LARGE = 2**26  # pixels, 0.2 GB: more than each of several processes should hold
 
@@ -130,6 +130,9 @@ class Reading:
             path = given.path
             try:
                 for sample in self._frames(path, partial(beat, number)) if is_video(path) else self._parts(path, alone):
+                    if isinstance(sample, ImageError):  # a frame of a folder: the others are read
+                        yield number, sample
+                        continue
                     part = sample["part"]
                     last = part.number == part.count - 1
                     yield number + (last or part.frame is not None), sample
@@ -163,9 +166,12 @@ class Reading:
     def _factor(self, height: int, width: int) -> int:
         return min(decoder_factor(each, height, width) for each in self.preprocessings)
 
-    def _frames(self, path: str, alive: Callable[[], None]) -> Iterator[dict[str, Any]]:
+    def _frames(self, path: str, alive: Callable[[], None]) -> Iterator[dict[str, Any] | ImageError]:
         for number, image in read_frames(path, self.every):
             alive()
+            if isinstance(image, ImageError):
+                yield image
+                continue
             parts = [_whole(image)] if self.tiling is None else _parts(image.shape[:2], self.tiling)
             for part in parts:
                 yield self._sample(path, image, part._replace(frame=number))

@@ -40,6 +40,9 @@ class Task(pl.LightningModule):
     PREDICTION_OPTIONS: ClassVar[tuple[str, ...]] = ()  # the fields of PredictionOptions that `predict` goes by
     EVALUATION_OPTIONS: ClassVar[tuple[str, ...]] = ()  # those of OPTIONS that say how to evaluate, and no more
     FORMATS: ClassVar[tuple[str, ...]] = ()  # of `writers.FORMATS`, those that can hold its predictions
+    ALWAYS: ClassVar[tuple[str, ...]] = ()  # of these, those that are written unasked
+    SEQUENTIAL: ClassVar[bool] = False  # predicts frames one after another, each by what was in those before
+    HAS_CLASSES: ClassVar[bool] = True  # whether the names in a data set are classes, or of people or sequences
 
     luma: torch.Tensor
     mean: torch.Tensor
@@ -125,6 +128,10 @@ class Task(pl.LightningModule):
     def transform(self, augment: str | list[str] = "none") -> Transform:
         """The way from an image file to the network's input."""
         raise NotImplementedError
+
+    def training_data(self, dataset: Dataset, augment: str | list[str]) -> Dataset:
+        """What training sees of a data set under the augmentation `augment`: by default its images one by one."""
+        return dataset
 
     def about(self) -> dict[str, Any]:
         """What a run of prediction says of the task's numbers beside them, where they need it: plain values."""

@@ -3,7 +3,7 @@
 Coordinates are continuous pixels of the image file, 0 at its left and top edge, so a full-image box is (0, 0, W, H).
 """
 
-from typing import Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 import torch
 
@@ -48,6 +48,10 @@ class Batch(TypedDict):
     labels: NotRequired[list[torch.Tensor]]  # N of (K,)
     crowd: NotRequired[list[torch.Tensor]]  # N of (K,)
     difficult: NotRequired[list[torch.Tensor]]  # N of (K,)
+    image2: NotRequired[torch.Tensor]  # uint8 (N, 3, H', W'), of pairs the crops in which to look for what `image` has
+    box2: NotRequired[torch.Tensor]  # float32 (N, 4), xyxy in pixels of `image2`
+    sequence: NotRequired[torch.Tensor]  # int64 (N,)
+    frame: NotRequired[Any]  # int64 (N,), or a list with None for what is no frame
     truth: NotRequired[list[dict[str, torch.Tensor]]]  # in evaluation: boxes, all of theirs, masks, as in the file
     skipped: NotRequired[list[str]]  # what was wrong with images that could not be read, under data.on_error skip
 
@@ -60,7 +64,8 @@ class Prediction(TypedDict):
     labels: torch.Tensor  # int64 (K,), the classes of `scores`
     # float32 (K,), falling: of boxes, or probabilities of classes. With a mask: the mean probability of a class's
     # pixels, and the classes that are there come by falling number of pixels. With edges: that of the pixels found, 0
-    # where there are none, of one class named edge. With depth: none, K is 0.
+    # where there are none, of one class named edge. With depth: none, K is 0. Of targets that are followed, all of them
+    # in each frame: in the order in which they were given.
     scores: torch.Tensor
     names: list[str]  # K class names
     boxes: NotRequired[torch.Tensor]  # float32 (K, 4), xyxy
@@ -76,6 +81,7 @@ class Prediction(TypedDict):
     known: NotRequired[float]  # of depth: the share of pixels whose distance is known
     # float32 (3, H, W), of unit length and towards the camera: x to the right, y down, z forward; 0 = not known
     normals: NotRequired[torch.Tensor]
+    lost: NotRequired[torch.Tensor]  # bool (K,), of targets that are followed: their boxes are guesses
     frame: NotRequired[int]  # of a video: the frame's number, from 0; `path` is the video's
 
 

@@ -32,8 +32,10 @@ from .mask_formats import Masks, PixelFiles, Probabilities
 from .parquet import Parquet
 from .report import Draw, Report
 from .run_folder import DEPTH_ABOUT, DEPTH_SCALE, REPORT, SUMMARY, RunFolder
+from .sequences import read_header
+from .track_formats import Tracks
 from .types import Prediction
-from .videos import VideoFile, read_header
+from .videos import VideoFile
 
 SCHEMA = 1  # of predictions.jsonl, failures.jsonl and summary.json: raised when an entry changes its meaning
 FORMATS: Mapping[str, type[Format]] = {
@@ -45,6 +47,7 @@ FORMATS: Mapping[str, type[Format]] = {
     "geojson": GeoJson,
     "npy": Npy,
     "ply": Ply,
+    "tracks": Tracks,
     "parquet": Parquet,
 }
 OF_ALL_TASKS = ("parquet",)
@@ -277,7 +280,7 @@ def _plain(key: str, value: Any) -> Any:
 def _csv_header(prediction: Prediction, frames: bool) -> list[str]:
     first = ["path", *(["frame"] if frames else []), "height", "width"]
     if "boxes" in prediction:
-        return [*first, "name", "score", "x1", "y1", "x2", "y2"]
+        return [*first, "name", "score", "x1", "y1", "x2", "y2", *(["lost"] if "lost" in prediction else [])]
     if "pixels" in prediction:
         return [*first, "name", "score", "pixels", "share"]
     if "depth" in prediction:
@@ -294,7 +297,11 @@ def _csv_rows(prediction: Prediction, frames: bool) -> list[list[Any]]:
     ]
     if "boxes" in prediction:
         boxes = prediction["boxes"].tolist()
-        return [[*first, *pair, *(f"{number:.2f}" for number in box)] for pair, box in zip(pairs, boxes, strict=True)]
+        lost = [[int(each)] for each in prediction["lost"]] if "lost" in prediction else [[]] * len(boxes)
+        return [
+            [*first, *pair, *(f"{number:.2f}" for number in box), *last]
+            for pair, box, last in zip(pairs, boxes, lost, strict=True)
+        ]
     if "pixels" in prediction:
         counts = prediction["pixels"].tolist()
         return [

@@ -17,6 +17,7 @@ import numpy as np
 from ..core.errors import DataError
 from ..core.images import ImageError, read_size, write_image
 from ..core.inputs import IMAGE_SUFFIXES, LITTER
+from ..core.sequences import in_order
 from .box_files import Change, check_boxes, copy_file, format_box, mend_lines, read_lines
 from .files import LabelledFiles, describe_contents, require_folder
 from .findings import Finding, Findings
@@ -274,8 +275,8 @@ def walk_folders(root: Path, inside: str, findings: Findings) -> Iterator[Folder
             else:
                 suffix = entry.name[entry.name.rfind(".") :]  # of a million frames: os.path.splitext takes its time
                 (images if suffix.lower() in IMAGE_SUFFIXES else files).append(entry.name)
-        yield Folder(path, _in_order(images), _in_order(files))
-        waiting += [join(path, name) for name in reversed(_in_order(folders))]
+        yield Folder(path, in_order(images), in_order(files))
+        waiting += [join(path, name) for name in reversed(in_order(folders))]
 
 
 def join(folder: str, name: str) -> str:
@@ -293,16 +294,6 @@ def require_tracks(tracks: list[Track], folder: Path, expected: str) -> list[Tra
     if not tracks:
         raise DataError(f"There is no sequence in '{folder}', only {describe_contents(folder)}: expected {expected}.")
     return tracks
-
-
-def _in_order(names: list[str]) -> list[str]:
-    """Names sorted as people count."""
-    padded = len(set(map(len, names))) == 1 and all(name[: name.rfind(".")].isdecimal() for name in names)
-    return sorted(names) if padded else sorted(names, key=_counted)
-
-
-def _counted(name: str) -> list[Any]:
-    return [int(part) if place % 2 else part for place, part in enumerate(_DIGITS.split(name))]
 
 
 def _entries(folder: Path) -> list[os.DirEntry]:

@@ -1,9 +1,9 @@
 """The tasks, by name: each is a folder of its own. Importing this package imports no torch.
 
 A folder `tasks/<name>/` holds `options.py` (without torch: `OPTIONS`, the recipe's `model` section, `AUGMENTATIONS`,
-those of them that a list may hold as `AUGMENTATION_STEPS`, where there are such, `RANGES` of its numbers, and `DEMO`,
-what `foveal demo` shows) and `task.py` (the Lightning module: `TASK`). Adding a task costs that folder and one line
-here.
+where there are such, those of them that a list may hold as `AUGMENTATION_STEPS` and networks of the task's own as
+`BACKBONES`, `RANGES` of its numbers, and `DEMO`, what `foveal demo` shows) and `task.py` (the Lightning module:
+`TASK`). Adding a task costs that folder and one line here.
 """
 
 import re
@@ -22,6 +22,7 @@ TASKS = {
     "segmentation": "a class for each pixel",
     "edges": "how likely each pixel is on an edge",
     "depth": "how many metres away each pixel is",
+    "tracking": "where a target goes from frame to frame",
 }
 
 # Of the data set that a ready-made model was trained on: what it does.
@@ -71,6 +72,11 @@ def augmentation_names(task: str, augment: str | list[str]) -> list[str]:
     if not isinstance(augment, str) and not steps:
         raise UsageError(f"data.augment is the list {augment}; {task} takes one name, of {', '.join(known)}.")
     return list(names)
+
+
+def own_backbones(task: str) -> tuple[str, ...]:
+    """Names that `model.backbone` may be for `task` beside those of all tasks."""
+    return getattr(_module(task, "options"), "BACKBONES", ())
 
 
 def ranges(task: str) -> dict[str, tuple[float, float]]:

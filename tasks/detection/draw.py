@@ -27,6 +27,15 @@ class _Rectangle(NamedTuple):
     y2: float
 
 
+class Mark(NamedTuple):
+    """A box to be drawn."""
+
+    box: np.ndarray  # (4,), xyxy in pixels of the image, finite numbers
+    text: str  # of its tag
+    colour: Colour
+    dashed: bool = False
+
+
 def class_colour(label: int) -> Colour:
     """RGB of a class, always the same for its number, unlike that of its neighbours."""
     saturation, value = _TONES[label % len(_TONES)]
@@ -45,30 +54,42 @@ def draw_boxes(image: np.ndarray, prediction: Prediction, class_names: Sequence[
     tag stays inside of the picture. The surest box of each class gets one first, then the others, but for those whose
     tag would be hidden or find the picture full of tags: their colour says the class.
     """
-    picture = sized_to_see(image)
-    factors = np.array([picture.shape[1] / image.shape[1], picture.shape[0] / image.shape[0]] * 2)
-    boxes = np.asarray(prediction["boxes"], np.float64).reshape(-1, 4) * factors
+    boxes = np.asarray(prediction["boxes"], np.float64).reshape(-1, 4)
     order = np.argsort(-_scores(prediction), kind="stable")
     rows = order[np.isfinite(boxes[order]).all(axis=1)].tolist()
-    colours = [class_colour(label) for label in prediction["labels"].tolist()]
+    labels = [int(prediction["labels"][row]) for row in rows]
+    marks = [
+        Mark(boxes[row], _tag_text(prediction, row, class_names), class_colour(label))
+        for row, label in zip(rows, labels, strict=True)
+    ]
+    return draw_marks(image, marks, _surest_of_each_class_first(labels))
+
+
+def draw_marks(image: np.ndarray, marks: Sequence[Mark], tagged: Sequence[int]) -> np.ndarray:
+    """`image` with `marks`, the first of which lie above the others; sizes as in `draw_boxes`.
+
+    `tagged` are numbers of marks, in the order in which they get a tag, as long as there is room.
+    """
+    picture = sized_to_see(image)
+    factors = np.array([picture.shape[1] / image.shape[1], picture.shape[0] / image.shape[0]] * 2)
+    marks = [mark._replace(box=mark.box * factors) for mark in marks]
     drawn = Image.fromarray(picture)
     canvas = ImageDraw.Draw(drawn)
     side = max(picture.shape[:2])
-    for row in reversed(rows):
-        _draw_outline(canvas, boxes[row], drawn.size, max(2, round(side / 500)), colours[row])
-    font = load_font(round(max(11, side / (45 if len(rows) < _CROWDED else 75))))
+    for mark in reversed(marks):
+        _draw_outline(canvas, mark, drawn.size, max(2, round(side / 500)))
+    font = load_font(round(max(11, side / (45 if len(marks) < _CROWDED else 75))))
     taken: list[_Rectangle] = []
     room = _TAGGED * picture.shape[0] * picture.shape[1]
-    for row in _surest_of_each_class_first(rows, prediction["labels"].tolist()):
+    for mark in (marks[number] for number in tagged):
         if taken and sum((tag.x2 - tag.x1) * (tag.y2 - tag.y1) for tag in taken) > room:
             break
-        text = _tag_text(prediction, row, class_names)
-        tag, text = _place_tag(boxes[row], text, font, drawn.size, taken)
+        tag, text = _place_tag(mark.box, mark.text, font, drawn.size, taken)
         if tag is not None:
             taken.append(tag)
-            canvas.rectangle(tag, colours[row])
+            canvas.rectangle(tag, mark.colour)
             middle = ((tag.x1 + tag.x2) / 2, (tag.y1 + tag.y2) / 2)
-            canvas.text(middle, text, _readable_on(colours[row]), font, anchor="mm")
+            canvas.text(middle, text, _readable_on(mark.colour), font, anchor="mm")
     return np.asarray(drawn)
 
 
@@ -77,21 +98,43 @@ def _scores(prediction: Prediction) -> np.ndarray:
     return np.ones(len(prediction["labels"])) if scores is None else np.asarray(scores, np.float64)
 
 
-def _surest_of_each_class_first(rows: Sequence[int], labels: Sequence[int]) -> list[int]:
-    first = {labels[row]: row for row in reversed(rows)}
-    return [*(row for row in rows if first[labels[row]] == row), *(row for row in rows if first[labels[row]] != row)]
+def _surest_of_each_class_first(labels: Sequence[int]) -> list[int]:
+    first = {label: number for number, label in reversed(list(enumerate(labels)))}
+    return sorted(range(len(labels)), key=lambda number: first[labels[number]] != number)
 
 
-def _draw_outline(
-    canvas: ImageDraw.ImageDraw, box: np.ndarray, size: tuple[int, int], width: int, colour: Colour
-) -> None:
+def _draw_outline(canvas: ImageDraw.ImageDraw, mark: Mark, size: tuple[int, int], width: int) -> None:
     # Continuous coordinates: the last pixel of a box lies before its right edge. A dark line around the coloured one
     # keeps it apart from a ground of its own colour.
-    x1, y1, x2, y2 = np.round(box - [0, 0, 1, 1])
+    x1, y1, x2, y2 = np.round(mark.box - [0, 0, 1, 1])
     x1, y1 = min(max(x1, 0), size[0] - 1), min(max(y1, 0), size[1] - 1)
     x2, y2 = min(max(x2, x1), size[0] - 1), min(max(y2, y1), size[1] - 1)
+    if mark.dashed:
+        _draw_dashes(canvas, _Rectangle(x1, y1, x2, y2), width, mark.colour)
+        return
     canvas.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline=INK)
-    canvas.rectangle((x1, y1, x2, y2), outline=colour, width=width)
+    canvas.rectangle((x1, y1, x2, y2), outline=mark.colour, width=width)
+
+
+def _draw_dashes(canvas: ImageDraw.ImageDraw, box: _Rectangle, width: int, colour: Colour) -> None:
+    x1, y1, x2, y2 = box
+    dashes = [
+        (left, top, right, top + width - 1) for left, right in _dashes(x1, x2, width) for top in (y1, y2 - width + 1)
+    ]
+    dashes += [
+        (left, top, left + width - 1, bottom) for top, bottom in _dashes(y1, y2, width) for left in (x1, x2 - width + 1)
+    ]
+    for left, top, right, bottom in dashes:
+        canvas.rectangle((left - 1, top - 1, right + 1, bottom + 1), fill=INK)
+    for dash in dashes:
+        canvas.rectangle(dash, fill=colour)
+
+
+def _dashes(first: float, last: float, width: int) -> list[tuple[float, float]]:
+    """First and last pixel of each dash from `first` to `last`: one at both ends, and gaps as long as a dash."""
+    count = max(1, round((last - first + 1) / (4 * width)) // 2)
+    edges = np.round(np.linspace(first, last + 1, 2 * count + 2)).tolist()  # of dash, gap, dash, ..., dash
+    return [(start, max(start, end - 1)) for start, end in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def _tag_text(prediction: Prediction, row: int, class_names: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from foveal.tasks import TASKS, demo
 @pytest.fixture
 def short(monkeypatch):
     """A demonstration of the same steps with few images."""
-    images = {"classification": 80, "detection": 12, "segmentation": 12, "edges": 12, "depth": 12}
+    images = {"classification": 80, "detection": 12, "segmentation": 12, "edges": 12, "depth": 12, "tracking": 96}
     monkeypatch.setattr("foveal.cli.demo.demo", lambda task: demo(task)._replace(images=images[task], size=32))
 
 

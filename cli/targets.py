@@ -1,0 +1,103 @@
+"""What `foveal predict` follows: the boxes of targets in the first frames of videos and folders of frames."""
+
+import math
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..core.errors import DataError, UsageError
+from ..core.images import ImageError
+from ..core.inputs import Input
+from ..core.sequences import read_frames
+
+Box = tuple[float, float, float, float]
+
+_IN_FOLDER = ("groundtruth.txt", "groundtruth_rect.txt", "boxes.txt")  # as the format frame_folder has them
+
+
+def parse_box(text: str) -> Box:
+    """X,Y,W,H of a command line or a line of a file as xyxy; raises UsageError."""
+    try:
+        x, y, width, height = (float(part) for part in re.split(r"[,;\s]+", text.strip()))
+    except ValueError:
+        x = y = width = height = math.nan
+    if not all(map(math.isfinite, (x, y, width, height))) or min(width, height) <= 0:
+        raise UsageError(
+            f"--box is {text}; it takes X,Y,W,H: the left and top edge, width and height in pixels, the latter two "
+            "above 0."
+        )
+    return x, y, x + width, y + height
+
+
+def find_targets(inputs: Sequence[Input], boxes: Sequence[Box], select: bool) -> dict[str, list[list[float]]]:
+    """Of each input, by its path, the boxes xyxy to follow: those given, those drawn in a window with `select`, or else
+    the first line of the file of boxes in the folder of frames or beside the video.
+
+    Raises UsageError where an input has none, boxes are given for several inputs, or one lies outside of its frame;
+    DataError for a first frame that cannot be read.
+    """
+    if boxes and select:
+        raise UsageError("--box and --select both say what to follow: leave one of them out.")
+    if boxes and len(inputs) > 1:
+        raise UsageError(
+            f"--box is for one sequence, and here are {len(inputs)}: give each a file of boxes "
+            f"({_beside(inputs[0].path)[0]}), or a command of its own."
+        )
+    return {given.path: _of_one(given.path, boxes, select) for given in inputs}
+
+
+def _of_one(path: str, boxes: Sequence[Box], select: bool) -> list[list[float]]:
+    first = _first_frame(path)
+    if select:
+        from .select_box import select_boxes
+
+        boxes = [(x, y, x + width, y + height) for x, y, width, height in select_boxes(first)]
+    where = "--box" if boxes else path
+    for box in boxes or (boxes := _from_file(path)):
+        _check_inside(box, first.shape[:2], where)
+    return [list(box) for box in boxes]
+
+
+def _first_frame(path: str) -> np.ndarray:
+    try:
+        image = next((image for _, image in read_frames(path)), None)
+    except ImageError as error:
+        raise DataError(str(error)) from error
+    if isinstance(image, np.ndarray):
+        return image
+    raise DataError(f"{path}: its first frame cannot be read{f' ({image.reason})' if image is not None else ''}.")
+
+
+def _beside(path: str) -> list[str]:
+    """Where the file of boxes of a sequence may be."""
+    if not path.endswith("/"):
+        return [f"{os.path.splitext(path)[0]}.txt"]
+    return [*(path + name for name in _IN_FOLDER), f"{path.rstrip('/')}.txt"]
+
+
+def _from_file(path: str) -> list[Box]:
+    for file in _beside(path):
+        if os.path.isfile(file):
+            lines = Path(file).read_text(encoding="utf-8", errors="replace").splitlines()
+            try:
+                return [parse_box(lines[0] if lines else "")]
+            except UsageError:
+                first = lines[0].strip() if lines else "empty"
+                raise DataError(f"{file}: its first line is {first}; expected x,y,w,h of what to follow.") from None
+    raise UsageError(
+        f"{path}: what is to be followed? Give --box X,Y,W,H in its first frame, --select to draw it in a window, or a "
+        f"file of boxes ({_beside(path)[0]})."
+    )
+
+
+def _check_inside(box: Sequence[float], size: tuple[int, ...], where: str) -> None:
+    height, width = size
+    x1, y1, x2, y2 = box
+    if not (x1 < width and y1 < height and x2 > 0 and y2 > 0):
+        raise UsageError(
+            f"{where}: the box {x1:g},{y1:g},{x2 - x1:g},{y2 - y1:g} lies outside of the first frame, which is {width} "
+            f"pixels wide and {height} high; give x, y, width and height within it."
+        )
