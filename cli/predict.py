@@ -26,7 +26,7 @@ def run(arguments: list[str]) -> int:
     parser = CommandParser("foveal predict", __doc__)
     _add_arguments(parser)
     _add_task_options(parser)
-    given = parser.parse_intermixed_args(arguments)  # paths may stand behind options too
+    given = parser.parse_intermixed_args(_joined(arguments))  # paths may stand behind options too
     _check_numbers(given)
     if not re.fullmatch(r"auto|cpu|mps|gpu|cuda(:\d+)?", given.device):
         raise UsageError(f"--device is {given.device}; give auto, cpu, cuda, cuda:N, gpu or mps.")
@@ -40,6 +40,15 @@ def run(arguments: list[str]) -> int:
     if given.ray is not None:
         return _on_ray(given, arguments)
     return predict(given)
+
+
+def _joined(arguments: list[str]) -> list[str]:
+    """--box and what is behind it as one argument: a box may begin with a minus, and would be taken for an option."""
+    rest, joined = list(arguments), []
+    while rest:
+        word = rest.pop(0)
+        joined.append(f"--box={rest.pop(0)}" if word == "--box" and rest and rest[0].startswith("-") else word)
+    return joined
 
 
 def _models_and_paths(first: str, words: list[str]) -> tuple[list[str], list[str]]:

@@ -1,6 +1,7 @@
 """What `foveal predict` does once its command line is understood."""
 
 import hashlib
+import json
 import os
 import shutil
 import sys
@@ -81,8 +82,9 @@ def verdict(summary: dict[str, Any], out: Path, max_bad: int) -> int:
     """0; raises DataError where more files could not be read than are allowed."""
     if summary["failed"] > max_bad:
         files = summary["inputs"]["images"] + summary["inputs"]["videos"]
+        of = f"of {files} files" if summary["failed"] <= files else "files and frames"
         raise DataError(
-            f"{summary['failed']} of {files} files could not be read; failures.jsonl in {out} names them with the "
+            f"{summary['failed']} {of} could not be read; failures.jsonl in {out} names them with the "
             "reason. All others are written."
         )
     return 0
@@ -153,7 +155,7 @@ def _ready(given: Any, tasks: Sequence["Task"], running: "Running") -> list["Sha
     from ..core.sharing import share_backbones
 
     if given.engine == "torch" and not given.compile:
-        return share_backbones(tasks)
+        return [] if tasks[0].SEQUENTIAL else share_backbones(tasks)  # one goes through a batch, and then the other
     chosen = {"engine": given.engine, "compiled": given.compile, "precision": given.precision}
     for task in tasks:
         accelerate(task, running.device, **chosen, batch_size=running.together, say=_say)
@@ -236,8 +238,17 @@ def _identity(given: Any, model: _Model, device: "torch.device") -> dict[str, An
         **({"shard": given.shard} if given.shard else {}),
         **{name: getattr(given, name) for name in _RESULTS},
         "formats": list(model.formats),
-        **{option(name): value for name, value in asdict(model.task.prediction_options).items()},
+        **{option(name): value for name, value in asdict(model.task.prediction_options).items() if name != "targets"},
+        **({"--box": _said_boxes(given.targets)} if given.targets else {}),
     }
+
+
+def _said_boxes(targets: dict[str, list[list[float]]]) -> Any:
+    """The boxes as a command line has them; of several sequences a digest."""
+    if len(targets) > 1:
+        return hashlib.sha256(json.dumps(targets).encode()).hexdigest()
+    boxes = next(iter(targets.values()))
+    return [",".join(f"{value:g}" for value in (x1, y1, x2 - x1, y2 - y1)) for x1, y1, x2, y2 in boxes]
 
 
 def _digest_of(name: str, weights: Path | None) -> str:

@@ -12,10 +12,14 @@ from ..core.errors import DataError, UsageError
 from ..core.images import ImageError
 from ..core.inputs import Input
 from ..core.sequences import read_frames
+from ..datasets.box_files import check_boxes, read_lines
+from ..datasets.findings import Findings
 
 Box = tuple[float, float, float, float]
 
-_IN_FOLDER = ("groundtruth.txt", "groundtruth_rect.txt", "boxes.txt")  # as the format frame_folder has them
+# As the formats have them: frame_folder from pixel 0; GOT-10k's groundtruth.txt, and OTB's beside img/, from pixel 1.
+_IN_FOLDER = ("groundtruth.txt", "groundtruth_rect.txt", "boxes.txt")
+_MOST_OF_FRAME = 4  # sides of a box in those of the frame
 
 
 def parse_box(text: str) -> Box:
@@ -37,27 +41,30 @@ def find_targets(inputs: Sequence[Input], boxes: Sequence[Box], select: bool) ->
     the first line of the file of boxes in the folder of frames or beside the video.
 
     Raises UsageError where an input has none, boxes are given for several inputs, or one lies outside of its frame;
-    DataError for a first frame that cannot be read.
+    DataError for a first frame that cannot be read, where it has to be, and for a file that does not begin with a box.
     """
     if boxes and select:
         raise UsageError("--box and --select both say what to follow: leave one of them out.")
     if boxes and len(inputs) > 1:
         raise UsageError(
             f"--box is for one sequence, and here are {len(inputs)}: give each a file of boxes "
-            f"({_beside(inputs[0].path)[0]}), or a command of its own."
+            f"({_beside(inputs[0].path)[0][0]}), or a command of its own."
         )
     return {given.path: _of_one(given.path, boxes, select) for given in inputs}
 
 
 def _of_one(path: str, boxes: Sequence[Box], select: bool) -> list[list[float]]:
+    if not boxes and not select:
+        return [_from_file(path)]
     first = _first_frame(path)
     if select:
         from .select_box import select_boxes
 
-        boxes = [(x, y, x + width, y + height) for x, y, width, height in select_boxes(first)]
-    where = "--box" if boxes else path
-    for box in boxes or (boxes := _from_file(path)):
-        _check_inside(box, first.shape[:2], where)
+        boxes = [parse_box(",".join(f"{value:.1f}" for value in box)) for box in select_boxes(first)]
+        said = (f"--box {x1:g},{y1:g},{x2 - x1:g},{y2 - y1:g}" for x1, y1, x2, y2 in boxes)
+        print(f"What was selected, for another time: {' '.join(said)}", flush=True)
+    for box in boxes:
+        _check_inside(box, first.shape[:2], "--box")
     return [list(box) for box in boxes]
 
 
@@ -71,25 +78,33 @@ def _first_frame(path: str) -> np.ndarray:
     raise DataError(f"{path}: its first frame cannot be read{f' ({image.reason})' if image is not None else ''}.")
 
 
-def _beside(path: str) -> list[str]:
-    """Where the file of boxes of a sequence may be."""
+def _beside(path: str) -> list[tuple[str, float]]:
+    """Where the file of boxes of a sequence may be, and the number that it gives the first pixel."""
     if not path.endswith("/"):
-        return [f"{os.path.splitext(path)[0]}.txt"]
-    return [*(path + name for name in _IN_FOLDER), f"{path.rstrip('/')}.txt"]
+        return [(f"{os.path.splitext(path)[0]}.txt", 0.0)]
+    folder = path.rstrip("/")
+    above = os.path.dirname(folder)
+    known = [os.path.join(folder, name) for name in ("absence.label", "meta_info.ini")]
+    got10k = any(map(os.path.isfile, [*known, os.path.join(above, "list.txt")]))
+    otb = [(os.path.join(above, _IN_FOLDER[1]), 1.0)] if os.path.basename(folder) == "img" else []
+    inside = [(os.path.join(folder, name), float(got10k and name == _IN_FOLDER[0])) for name in _IN_FOLDER]
+    return [*inside, *otb, (f"{folder}.txt", 0.0)]
 
 
-def _from_file(path: str) -> list[Box]:
-    for file in _beside(path):
+def _from_file(path: str) -> list[float]:
+    """The first box of the file of boxes, xyxy. Whether it lies in the frame is said when that is read."""
+    for file, origin in _beside(path):
         if os.path.isfile(file):
-            lines = Path(file).read_text(encoding="utf-8", errors="replace").splitlines()
-            try:
-                return [parse_box(lines[0] if lines else "")]
-            except UsageError:
-                first = lines[0].strip() if lines else "empty"
-                raise DataError(f"{file}: its first line is {first}; expected x,y,w,h of what to follow.") from None
+            lines = read_lines(Path(file))[:1] or [b""]
+            no_size, no_findings = (0, 0), Findings()
+            boxes, good = check_boxes(lines, np.ones(1, bool), file, origin=origin, size=no_size, findings=no_findings)
+            if good[0]:
+                return boxes[0].tolist()
+            first = lines[0].decode(errors="replace").strip() or "empty"
+            raise DataError(f"{file}: its first line is {first[:80]}; expected x,y,w,h of what to follow.")
     raise UsageError(
         f"{path}: what is to be followed? Give --box X,Y,W,H in its first frame, --select to draw it in a window, or a "
-        f"file of boxes ({_beside(path)[0]})."
+        f"file of boxes ({_beside(path)[0][0]})."
     )
 
 
@@ -100,4 +115,9 @@ def _check_inside(box: Sequence[float], size: tuple[int, ...], where: str) -> No
         raise UsageError(
             f"{where}: the box {x1:g},{y1:g},{x2 - x1:g},{y2 - y1:g} lies outside of the first frame, which is {width} "
             f"pixels wide and {height} high; give x, y, width and height within it."
+        )
+    if x2 - x1 > _MOST_OF_FRAME * width or y2 - y1 > _MOST_OF_FRAME * height:
+        raise UsageError(
+            f"{where}: the box {x1:g},{y1:g},{x2 - x1:g},{y2 - y1:g} is more than {_MOST_OF_FRAME} times as large as "
+            f"the first frame, which is {width} pixels wide and {height} high."
         )

@@ -82,7 +82,9 @@ def fit(
         ) from error
     if not (folder / "best.ckpt").exists():  # a run too short for a validation
         trainer.save_checkpoint(folder / "best.ckpt", weights_only=True)
-    task.load_state_dict(read_checkpoint(folder / "best.ckpt")["state_dict"])
+    best = read_checkpoint(folder / "best.ckpt")
+    task.load_state_dict(best["state_dict"])
+    task.thresholds = best["foveal"].get("thresholds", [])  # of the same epoch
 
 
 def test(

@@ -172,7 +172,8 @@ class _Run:
         self._joiner: Joiner | None = None  # of the image or frame that is not complete yet
         self._next: tuple[str, int | None, int] = ("", None, 0)  # its path, frame, and the number of the part it needs
         self._failed = ""  # the file that failed last: its other parts fail too, and it is one failure
-        self._most = running.together  # images that fit into the memory at once
+        # Images that fit into the memory at once. What goes by the frames before must see each one once, whatever fits.
+        self._most = 1 if task.SEQUENTIAL else running.together
 
     def predict(self, batches: Sequence[Any], job: Job) -> None:
         """Predict what was read of a job, of which there is a batch for each view."""
@@ -206,6 +207,8 @@ class _Run:
             try:
                 with torch.autocast(device.type, torch.bfloat16, enabled=self._bf16):
                     return [*self._task.predict(batch)]
+            except ImageError as error:  # of a video that nothing can be done with
+                return [error] * count
             except (torch.OutOfMemoryError, MemoryError):
                 if count == 1:
                     reason = f"is too large for the memory of {device}; make it smaller"

@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from glob import glob, has_magic
 from pathlib import Path
 from typing import Any
@@ -32,24 +33,40 @@ def _counted(name: str) -> list[Any]:
 def list_sequences(arguments: Sequence[str], leave_out: str | Path | None = None) -> list[Input]:
     """The videos and folders of frames that the arguments of a command line mean, each once, with names for results.
 
-    A folder that holds images is a sequence itself, and so is each one below it; `leave_out` is not entered. Raises
-    UsageError for an argument that does not exist or is a single image, DataError where there is no sequence.
+    An argument is a video, a folder, a glob, `@list.txt` with a path a line, or `-` for such a list from standard
+    input. A folder that holds images is a sequence itself, and so is each one below it; `leave_out` is not entered.
+    Raises UsageError for an argument that does not exist or is a single image, DataError where there is no sequence.
     """
-    found: dict[str, str] = {}  # path to its name
+    found: dict[str, tuple[str, str]] = {}  # of a place its path, as it was first given, and name
     closed = os.path.realpath(leave_out) if leave_out is not None else None
     for argument in arguments:
-        matches = sorted(glob(argument, recursive=True)) if has_magic(argument) else [argument]
-        if not matches or not all(map(os.path.lexists, matches)):
-            raise UsageError(f"{argument}: there is no such video or folder of frames (looked from {Path.cwd()}).")
-        for match in matches:
-            for path, name in _expand(match.rstrip("/") or "/", closed):
-                found.setdefault(path, name)
+        for given in _given(argument):
+            for path, name in _expand(given.rstrip("/") or "/", closed):
+                found.setdefault(os.path.realpath(path), (path, name))
     if not found:
         raise DataError(
             f"{', '.join(arguments)}: no sequence in there; a tracker takes videos ({' '.join(VIDEO_SUFFIXES)}) and "
             "folders of frames."
         )
-    return [Input(path, name) for path, name in _with_own_names(found)]
+    return [Input(path, name) for path, name in _with_own_names(found.values())]
+
+
+def _given(argument: str) -> list[str]:
+    """The paths that an argument means, all of which are there."""
+    if os.path.lexists(argument):
+        return [argument]
+    if argument == "-" or argument.startswith("@"):
+        try:
+            lines = sys.stdin.read() if argument == "-" else Path(argument[1:]).read_text("utf-8", "surrogateescape")
+        except OSError as error:
+            raise UsageError(f"{argument[1:]}: the list of videos cannot be read ({error.strerror}).") from error
+        paths = [line.strip() for line in lines.removeprefix("\ufeff").splitlines() if line.strip()]
+    else:
+        paths = sorted(glob(argument, recursive=True)) if has_magic(argument) else []
+    missing = next((path for path in paths if not os.path.lexists(path)), None if paths else argument)
+    if missing is not None:
+        raise UsageError(f"{missing}: there is no such video or folder of frames (looked from {Path.cwd()}).")
+    return paths
 
 
 def _expand(path: str, closed: str | None) -> Iterator[tuple[str, str]]:
@@ -61,8 +78,10 @@ def _expand(path: str, closed: str | None) -> Iterator[tuple[str, str]]:
             )
         yield path, os.path.basename(path)
         return
-    for folder, folders, names in os.walk(path):
-        folders[:] = [each for each in in_order(folders) if _is_open(os.path.join(folder, each), closed)]
+    entered: set[str] = set()
+    for folder, folders, names in os.walk(path, followlinks=True):
+        entered.add(os.path.realpath(folder))
+        folders[:] = [each for each in in_order(folders) if _is_open(os.path.join(folder, each), closed, entered)]
         below = os.path.relpath(folder, path)
         for name in in_order([each for each in names if is_video(each) and not each.startswith(".")]):
             yield os.path.join(folder, name), os.path.normpath(os.path.join(below, name))
@@ -70,13 +89,14 @@ def _expand(path: str, closed: str | None) -> Iterator[tuple[str, str]]:
             yield f"{folder}/", os.path.basename(os.path.abspath(folder)) if below == "." else below
 
 
-def _is_open(folder: str, closed: str | None) -> bool:
-    return not os.path.basename(folder).startswith(".") and os.path.realpath(folder) != closed
+def _is_open(folder: str, closed: str | None, entered: Collection[str]) -> bool:
+    real = os.path.realpath(folder)
+    return not os.path.basename(folder).startswith(".") and real != closed and real not in entered
 
 
-def _with_own_names(found: dict[str, str]) -> Iterator[tuple[str, str]]:
+def _with_own_names(found: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     taken: set[str] = set()
-    for path, name in found.items():
+    for path, name in found:
         free, number = name, 1
         while free in taken:
             number += 1

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..core.errors import UsageError
 from .box_files import Change, copy_file, is_blank, read_lines
 from .findings import Finding, Findings
 from .frames import (
@@ -68,6 +69,8 @@ def mend(root: Path, out: Path, findings: Sequence[Finding], dropped: Mapping[st
 
 
 def _find(root: Path, inside: str, findings: Findings) -> list[Track]:
+    if (root / "prepared.json").is_file():  # whose boxes count pixels from 0
+        raise UsageError(f"{root} holds crops that foveal prepare has made: read them with --data.format frame_folder.")
     folders = {below(folder.path, inside): folder for folder in walk_folders(root, inside, findings)}
     listed = "list.txt" in folders[""].files
     names = _listed(root, join(inside, "list.txt"), folders, findings) if listed else list(folders)

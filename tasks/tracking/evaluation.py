@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -18,6 +19,7 @@ from .got10k_archive import Got10kArchive
 from .one_pass import Followed, OnePass
 from .restarts import Follows, Restarting, Restarts
 
+_FRAME_OF_VIDEO = re.compile(r"(.+\.\w+)#\d+")
 _NOWHERE = np.full(4, np.nan)
 
 
@@ -103,7 +105,7 @@ class Evaluation:
             name, truth = self._name(), np.array(self._truth)
             visible, attributes = (
                 np.asarray(np.isfinite(truth).all(axis=1)),
-                read_attributes(Path(self._paths[0]).parent),
+                read_attributes(_folder(self._paths[0])),
             )
             for tracker, rows in self._rows.items():
                 found, scores, seconds = (np.array(column) for column in zip(*rows, strict=True))
@@ -139,8 +141,8 @@ class Evaluation:
     def _name(self) -> str:
         """Of a video its own, of frames that of their folder; with the number of the sequence where that is taken."""
         first = self._paths[0]
-        name = first.rpartition("#")[0] or os.path.dirname(first).removesuffix("/img")
-        name = os.path.basename(name)
+        video = _FRAME_OF_VIDEO.fullmatch(first)
+        name = os.path.basename(video[1] if video else os.path.dirname(first).removesuffix("/img"))
         if name in self._names:
             name = f"{name}-{self._number + 1}"
         self._names.add(name)
@@ -165,3 +167,9 @@ class Evaluation:
                 start = each.start()
                 if start == 0 and each.seconds is not None:  # there as here, the first frame's box is given
                     archive.add(each.name, each.found, each.seconds)
+
+
+def _folder(path: str) -> Path:
+    """The folder of a sequence, one of whose frames is `path`."""
+    parent = Path(path).parent
+    return parent.parent if parent.name == "img" else parent

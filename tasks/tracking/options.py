@@ -117,7 +117,7 @@ DEMO = Demo(
     format="frame_folder",
     images=9600,
     size=256,
-    next="foveal train tracking/siamfc_alexnet_got10k --data.root DIR  (DIR: one folder of frames a video, with boxes)",
+    next="foveal train tracking/siamfc_resnet50_folder --data.root DIR  (DIR: a folder of frames a video, with boxes)",
 )
 BACKBONES = ("siamfc_alexnet",)  # made in embedding.py
 AUGMENTATIONS = ("none", "siamfc", "shifted", "siamrpn", "goturn")  # made in transforms.py

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from ...core.errors import UsageError
+from ...core.images import ImageError
 from ...core.types import Prediction
 from .tracker import Tracker
 
@@ -37,24 +38,22 @@ class Followed:
         self.targets = targets
         self._start = start
         self._path = ""
-        self._frame = -1
         self._tracker: Tracker | None = None
 
     def next(self, image: np.ndarray, path: str, frame: int | None) -> Prediction:
         """The targets in the next frame, uint8 (H, W, 3) RGB, of the video `path`, or in its first.
 
-        Raises UsageError for an image that is no frame, and for a video without targets.
+        Raises UsageError for an image that is no frame, and for a video without targets; ImageError for one whose first
+        box can't be followed.
         """
         if path not in self.targets or frame is None:
             raise UsageError(f"{path}: nothing is given there to follow; a tracker needs the target's box.")
-        if self._tracker is None or path != self._path or frame <= self._frame:
-            self._tracker, self._path = self._start(), path
+        if self._tracker is None or path != self._path or frame == 0:
             boxes = np.array(self.targets[path], np.float64)
-            self._tracker.init(image, boxes)
+            self._tracker, self._path = self._begun(image, path, boxes), path
             scores = np.ones(len(boxes))
         else:
             boxes, scores = self._tracker.update(image)
-        self._frame = frame
         return tracked(
             path,
             image.shape[:2],
@@ -62,3 +61,11 @@ class Followed:
             torch.from_numpy(np.asarray(scores)).float(),
             torch.as_tensor(self._tracker.lost),
         )
+
+    def _begun(self, image: np.ndarray, path: str, boxes: np.ndarray) -> Tracker:
+        tracker = self._start()
+        try:
+            tracker.init(image, boxes)
+        except UsageError as error:  # of a file of boxes: those of a command line were looked at before
+            raise ImageError(path, "UNSUPPORTED", f"can't be followed: {error}") from None
+        return tracker

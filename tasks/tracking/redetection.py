@@ -19,6 +19,7 @@ _LEVEL = (
     1.08  # from one level of the pyramid to the next: no target is seen more than 4 % larger or smaller than it was
 )
 _TILE = 768  # pixels of a level, side of what a crop can tell of: more in one need more memory
+_LEAST_PIXEL = 0.5  # of the frame, for one of a level: smaller targets would make pyramids of hundreds of tiles
 _MOST = 64  # search regions in which a head without responses looks for a target
 
 
@@ -33,11 +34,12 @@ def look_everywhere(
 ) -> Found:
     """The likeliest places in one frame of targets with `templates` (N, ...), which were lost at `boxes` (N, 4).
 
-    The boxes (N, 4) are in pixels of the frame, the scores the head's own. Heads with responses (siamfc, cfnet) see the
-    frame as a pyramid: each target is looked for at the level where it is as large as in its template, and the features
-    of a level are made once for all targets of it. For other heads, whose outputs belong to a search region, such
-    regions are laid over the frame, without a window: the `_MOST` nearest to where the target was lost, so that a small
-    one in a large frame is looked for in a part of it.
+    The boxes (N, 4) are in pixels of the frame, the scores the head's own. Heads with responses (siamfc, cfnet) see
+    the frame as a pyramid: each target is looked for at the level where it is as large as in its template, and the
+    features of a level are made once for all targets of it; no frame is made more than twice as large. For other
+    heads, whose outputs belong to a search region, such regions are laid over the frame, without a window: the
+    `_MOST` nearest to where the target was lost, so that a small one in a large frame is looked for in a part of
+    it.
     """
     if isinstance(head, ResponseHead):
         return _in_pyramid(head, features, image, templates, boxes, fill)
@@ -57,6 +59,7 @@ def _in_pyramid(
     fill: np.ndarray,
 ) -> Found:
     pixels = np.array([head.search_region(box).width / head.search_size for box in boxes])  # of the frame, for one
+    pixels = np.maximum(pixels, _LEAST_PIXEL)
     levels = np.round(np.log(pixels) / math.log(_LEVEL)).astype(int)
     best, middles = np.full(len(boxes), -np.inf), (boxes[:, :2] + boxes[:, 2:]) / 2
     for level in np.unique(levels):

@@ -57,6 +57,11 @@ class ResponseHead(TrackingHead):
         self.stride, self.margin, self.radius = stride, margin, radius
         self.exemplar_size, self.search_size, self.target_size = sizes
         _check_sizes(self.target_size, self.search_size, stride)
+        if -(-self.target_size // stride) <= 2 * margin:
+            raise UsageError(
+                f"model.margin cuts off {margin} cells on each side, and a target of {self.target_size} pixels has "
+                f"{-(-self.target_size // stride)} in a row; make the margin smaller or model.exemplar_size larger."
+            )
         self.project = nn.Conv2d(channels[-1], width, 1) if width is not None else nn.Identity()
         self.gain = nn.Parameter(torch.tensor(1e-3))
         self.bias = nn.Parameter(torch.tensor(0.0))

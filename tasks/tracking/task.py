@@ -10,12 +10,13 @@ import torch
 from ...backbones import Backbone
 from ...core.data import DataOptions, Dataset
 from ...core.data import preprocessing as default_preprocessing
+from ...core.errors import UsageError
 from ...core.task import Task
 from ...core.transforms import Transform
 from ...core.types import Batch, Prediction, Preprocessing
 from .baselines import baseline
 from .draw import draw_tracks
-from .embedding import build_embedding
+from .embedding import SIAMFC_ALEXNET, build_embedding
 from .evaluation import Evaluation
 from .goturn import GoturnHead
 from .head import TrackingHead
@@ -29,6 +30,7 @@ from .tracker import Tracker
 from .transforms import transform
 
 _USUAL_SIZE = 127  # pixels of an exemplar, for which the margin of an embedding is meant
+_LEAST_OF_ALEXNET = 87  # pixels, of which one cell is left
 _OURS = "this one"  # among the trackers of an evaluation
 _COMPARED = ("ao", "sr50", "success", "precision", "normalised_precision", "fps")
 
@@ -60,12 +62,11 @@ class TrackingTask(Task):
     ) -> None:
         seen = Preprocessing(**{**(preprocessing or default_preprocessing(DataOptions())), "resize": "keep"})
         seen["size"] = options.search_size
-        for name in options.baselines:
-            baseline(name)  # said before the training, where there is none such
         backbone, head = _build(options, seen)
         super().__init__(options, backbone=backbone, head=head, class_names=(), preprocessing=seen)
         self._evaluation: Evaluation | None = None
         self._followed: Followed | None = None
+        self.evaluated = self._begin()
 
     @classmethod
     def build(
@@ -77,7 +78,15 @@ class TrackingTask(Task):
         training: Dataset | None = None,
     ) -> "TrackingTask":
         """The task of a recipe; there are no classes, and nothing has to be counted."""
+        if training is not None:
+            _check_baselines(options)
         return cls(options, preprocessing=preprocessing)
+
+    def evaluate_by(self, options: Any) -> None:
+        """See `Task`; raises UsageError for a tracker to compare with that there is not, and for an even `scales`."""
+        _check_baselines(options)
+        _check_scales(options)
+        self.options = options
 
     def network(self, images: torch.Tensor) -> torch.Tensor:
         """The features (N, C, h, w) of crops, which the head compares."""
@@ -194,7 +203,25 @@ class TrackingTask(Task):
         return self._trainer is not None and self.trainer.testing
 
 
+def _check_baselines(options: TrackingOptions) -> None:
+    for name in options.baselines:
+        baseline(name)
+
+
+def _check_scales(options: TrackingOptions) -> None:
+    if options.scales % 2 == 0:
+        raise UsageError(
+            f"model.scales is {options.scales}; it must be odd: the target's own size is in the middle. Give 3 or 5."
+        )
+
+
 def _build(options: TrackingOptions, seen: Preprocessing) -> tuple[Backbone, TrackingHead]:
+    _check_scales(options)
+    if options.backbone == SIAMFC_ALEXNET and min(options.exemplar_size, options.search_size) < _LEAST_OF_ALEXNET:
+        raise UsageError(
+            f"model.exemplar_size is {options.exemplar_size}, but {SIAMFC_ALEXNET}, which has no padding, needs "
+            f"{_LEAST_OF_ALEXNET} pixels or more; take larger crops, or another backbone."
+        )
     kind: Any = HEADS[options.head]
     follows = kind is GoturnHead  # whose layers learn each cell by itself
     backbone, margin = build_embedding(options, seen, dilated=not follows)

@@ -20,6 +20,8 @@ from .region import Region
 from .response import ResponseHead
 from .search import Grid, Part, Search, alone, part, together
 
+_MOST_OF_FRAME = 4  # sides of a box in those of the frame
+
 Embed = Callable[[torch.Tensor], torch.Tensor]
 
 # Of crops that the network sees at once, 8 of 255 x 255 and 64: more need memory and are no faster, nor even as fast
@@ -349,4 +351,9 @@ def _check_box(box: np.ndarray, image: np.ndarray) -> None:
         raise UsageError(
             f"The target's box is ({numbers}) in a frame of {width} x {height} pixels, but it must be x1, y1, x2, y2 "
             "with x1 < x2 and y1 < y2, and lie in the frame, at least in part; give the box that holds the target."
+        )
+    if (box[2:] - box[:2] > _MOST_OF_FRAME * np.array([width, height])).any():
+        raise UsageError(
+            f"The target's box is {box[2] - box[0]:g} x {box[3] - box[1]:g} pixels large, more than {_MOST_OF_FRAME} "
+            f"times the frame's {width} x {height}; give the box that holds the target."
         )

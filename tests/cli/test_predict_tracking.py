@@ -97,7 +97,7 @@ def test_every_second_frame(tracking_run, clips, tmp_path):
     )
     assert [line["frame"] for line in lines(out)] == [0, 2, 4]
     tracks = (out / "tracks" / "one.txt").read_text().splitlines()
-    assert [line == "NaN,NaN,NaN,NaN" for line in tracks] == [False, True, False, True, False]
+    assert [line == "NaN,NaN,NaN,NaN" for line in tracks] == [False, True, False, True, False, True]
 
 
 def test_batches_and_workers_change_nothing(tracking_run, clips, tmp_path):
@@ -124,6 +124,47 @@ def test_a_video_that_ends_early_keeps_its_frames(tracking_run, clips, tmp_path)
     code = main(["predict", str(tracking_run), str(tmp_path / "long.avi"), "--box", "10,10,20,20", "--out", str(out)])
     assert code == 3 and len(lines(out)) > 20
     assert "only its first" in (out / "failures.jsonl").read_text()
+
+
+def test_a_bad_video_or_box_among_others_costs_them_nothing(tracking_run, clips, tmp_path, capsys):
+    (clips / "bad.mp4").write_bytes(b"no video")
+    (clips / "bad.txt").write_text("1,2,9,9\n")
+    (clips / "two" / "groundtruth.txt").write_text("500,2,9,9\n")
+    out = tmp_path / "out"
+    assert main(["predict", str(tracking_run), str(clips), "--out", str(out)]) == 3
+    assert [line["frame"] for line in lines(out)] == [*range(FRAMES)]
+    said = (out / "failures.jsonl").read_text()
+    assert said.count("\n") == 2 and "is no video" in said and "lie in the frame" in said
+    assert "2 of 3 files could not be read" in capsys.readouterr().err
+
+
+def test_another_box_into_the_same_folder_is_refused_as_it_was_typed(tracking_run, clips, tmp_path, capsys):
+    line = ["predict", str(tracking_run), str(clips / "one"), "--out", str(tmp_path / "out")]
+    assert main([*line, "--box", "10,10,20,20"]) == 0
+    assert main([*line, "--box", "-5,10,20,20"]) == 2
+    assert "10,10,20,20" in capsys.readouterr().err
+
+
+def test_gpu_memory_that_is_too_small_starts_no_tracker_anew(tracking_run, clips, tmp_path, monkeypatch):
+    import torch
+
+    from foveal.tasks.tracking.tracker import Tracker
+
+    line = ["predict", str(tracking_run), str(clips / "one"), "--num-workers", "0"]
+    assert main([*line, "--out", str(tmp_path / "whole")]) == 0
+    update, calls = Tracker.update, []
+
+    def fails_once(tracker, image):
+        calls.append(1)
+        if len(calls) == 3:
+            raise torch.OutOfMemoryError
+        return update(tracker, image)
+
+    monkeypatch.setattr(Tracker, "update", fails_once)
+    assert main([*line, "--out", str(tmp_path / "out")]) == 3
+    whole, found = lines(tmp_path / "whole"), lines(tmp_path / "out")
+    assert found[:3] == whole[:3] and [each["frame"] for each in found[3:]] == [4, 5]
+    assert found[3]["boxes"] != whole[0]["boxes"]
 
 
 def test_frames_that_change_size_and_a_grey_or_single_frame(tracking_run, tmp_path):

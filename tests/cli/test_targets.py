@@ -77,3 +77,19 @@ def test_a_first_frame_that_cannot_be_read_is_named(walk):
     (Path(walk.path) / "1.png").write_bytes(b"no picture")
     with pytest.raises(DataError, match="its first frame cannot be read"):
         find_targets([walk], [(0.0, 0.0, 9.0, 9.0)], select=False)
+
+
+def test_boxes_of_got10k_and_otb_count_pixels_from_one(walk, tmp_path):
+    (tmp_path / "walk" / "groundtruth.txt").write_text("11,21,30,40\n")
+    assert find_targets([walk], [], select=False) == {walk.path: [[11, 21, 41, 61]]}
+    (tmp_path / "walk" / "absence.label").write_text("0\n0\n")
+    assert find_targets([walk], [], select=False) == {walk.path: [[10, 20, 40, 60]]}
+    (tmp_path / "dog" / "img").mkdir(parents=True)
+    (tmp_path / "dog" / "groundtruth_rect.txt").write_text("\ufeff11,21,30,40\n")
+    path = f"{tmp_path}/dog/img/"
+    assert find_targets([Input(path, "dog")], [], select=False) == {path: [[10, 20, 40, 60]]}
+
+
+def test_a_box_of_many_frames_is_refused(walk):
+    with pytest.raises(UsageError, match="more than 4 times as large"):
+        find_targets([walk], [(0.0, 0.0, 1e7, 1e7)], select=False)

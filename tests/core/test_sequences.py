@@ -96,3 +96,18 @@ def test_a_broken_frame_of_a_folder_is_an_error_in_its_place(clips):
 def test_a_folder_that_is_gone_is_an_error_of_its_own(clips):
     with pytest.raises(ImageError, match="cannot be searched"):
         list(read_frames(f"{clips}/gone/"))
+
+
+def test_links_are_followed_once_and_brackets_are_names(clips):
+    (clips / "again").symlink_to(clips / "walk")
+    (clips / "loop").symlink_to(clips)
+    (clips / "film.mp4").rename(clips / "film [1].mp4")
+    assert [given.name for given in list_sequences([str(clips)])] == ["film [1].mp4", "again", "deep/run"]
+    assert [given.name for given in list_sequences([str(clips / "film [1].mp4")])] == ["film [1].mp4"]
+
+
+def test_lists_name_sequences(clips, tmp_path):
+    (tmp_path / "list.txt").write_text(f"{clips}/walk\n\n{clips}/film.mp4\n")
+    assert [given.name for given in list_sequences([f"@{tmp_path}/list.txt"])] == ["walk", "film.mp4"]
+    with pytest.raises(UsageError, match="the list of videos cannot be read"):
+        list_sequences([f"@{tmp_path}/nothing.txt"])

@@ -129,12 +129,34 @@ def test_a_checkpoint_brings_the_tracker_back(tmp_path):
     line = ["train", "tracking/siamfc_resnet18_shapes", "--out", str(tmp_path / "run"), "--data.images", "192"]
     line += ["--data.splits", "[0.5, 0.25, 0.25]", "--model.pairs_per_sequence", "4", "--data.num_workers", "0"]
     assert main(line) == 0
+    assert main([*line, "--overwrite"]) == 0
     tracker = foveal.load(tmp_path / "run").tracker()
     tracker.init(square(30, 30), np.array([30.0, 30, 54, 54]))
     box, score = tracker.update(square(30, 30))
     assert box.shape == (4,) and 0 <= score <= 1
     for name in ("success.png", "precision.png", "sequences.csv", "got10k.zip", "recipe.yaml"):
         assert (tmp_path / "run" / name).is_file(), name
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"margin": 4}, "model.margin cuts off 4 cells"),
+        ({"scales": 4}, "must be odd"),
+        ({"backbone": "siamfc_alexnet", "stage": None}, "needs 87 pixels"),
+        ({"search_size": 120}, "take 111 or 127"),
+    ],
+)
+def test_sizes_of_which_nothing_is_left_are_refused(changes, said):
+    with pytest.raises(UsageError, match=said):
+        task(**changes)
+
+
+def test_a_tracker_to_compare_with_is_asked_for_before_a_training_and_never_to_predict():
+    options = TrackingOptions(**SMALL, baselines=["KCF"])
+    with pytest.raises(UsageError, match="KCF"):
+        TrackingTask.build(options, training=ShapesWorld("tracking", "train", images=48, size=96))
+    TrackingTask.build(options)
 
 
 # --- evaluation -------------------------------------------------------------------------------------------------------
