@@ -4,6 +4,7 @@ import io
 import multiprocessing
 import os
 import random
+import re
 import signal
 import sys
 import time
@@ -36,6 +37,22 @@ def predict_with(monkeypatch, tmp_path) -> Callable[[Task], Callable[..., int]]:
         return run
 
     return put
+
+
+@pytest.fixture
+def same_results() -> Callable[[Path, Path], None]:
+    """The function that compares the results of two runs: in batches of other sizes a processor may round the last of
+    six digits another way.
+    """
+
+    def compare(one: Path, other: Path) -> None:
+        for name in ("predictions.jsonl", "predictions.csv", "failures.jsonl"):
+            texts = [re.split(r"(\d+\.\d+)", (folder / name).read_text()) for folder in (one, other)]
+            assert texts[0][::2] == texts[1][::2], name  # all but the numbers
+            numbers, others = (list(map(float, text[1::2])) for text in texts)
+            assert numbers == pytest.approx(others, abs=2e-6), name
+
+    return compare
 
 
 @pytest.fixture

@@ -12,14 +12,13 @@ from foveal.cli.main import main
 @pytest.mark.apart
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_two_actors_give_what_one_run_gives(digits_run, digit_files, tmp_path, capsys):
+def test_two_actors_give_what_one_run_gives(digits_run, digit_files, tmp_path, same_results, capsys):
     folder = shutil.copytree(digit_files, tmp_path / "in")
     (folder / "broken.png").write_bytes(b"")
     line = ["predict", str(digits_run), str(folder), "--max-bad", "1", "--num-workers", "0", "--device", "cpu"]
     assert main([*line, "--out", str(tmp_path / "one")]) == 0
     assert main([*line, "--out", str(tmp_path / "two"), "--ray", "2"]) == 0
-    for name in ("predictions.jsonl", "predictions.csv", "failures.jsonl"):
-        assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+    same_results(tmp_path / "two", tmp_path / "one")
     assert json.loads((tmp_path / "two" / "summary.json").read_bytes())["predicted"] == 12
     assert len(list((tmp_path / "two").glob("shard-*-of-8"))) == 8
     assert main([*line, "--out", str(tmp_path / "two"), "--ray", "2", "--top-k", "2"]) == 4
