@@ -92,6 +92,10 @@ class TrackingOptions(TrackerSettings):
     pooling: Pooling | None = None
 
 
+# The command line shows a section's entries by its own docstring.
+_of_tracker = (TrackerSettings.__doc__ or "").partition("Args:\n")[2]
+TrackingOptions.__doc__ = f"{(TrackingOptions.__doc__ or '').rstrip()}\n{_of_tracker}"
+
 OPTIONS = TrackingOptions
 RANGES = {  # lowest and highest
     "scales": (1, 15),
