@@ -103,10 +103,8 @@ class Evaluation:
         """End the sequence."""
         if self._paths:
             name, truth = self._name(), np.array(self._truth)
-            visible, attributes = (
-                np.asarray(np.isfinite(truth).all(axis=1)),
-                read_attributes(_folder(self._paths[0])),
-            )
+            visible = np.asarray(np.isfinite(truth).all(axis=1))
+            attributes = read_attributes(_folder(self._paths[0]))
             for tracker, rows in self._rows.items():
                 found, scores, seconds = (np.array(column) for column in zip(*rows, strict=True))
                 waits = np.array(self._waits)

@@ -28,7 +28,7 @@ def tracked(
     )
 
 
-class Followed:
+class Following:
     """Follows the targets of videos, whose frames come in their order, video by video.
 
     `targets` are the boxes xyxy in the first frame of each, by its path; `start` makes a tracker.
@@ -49,6 +49,10 @@ class Followed:
         if path not in self.targets or frame is None:
             raise UsageError(f"{path}: nothing is given there to follow; a tracker needs the target's box.")
         if self._tracker is None or path != self._path or frame == 0:
+            if frame > 0:
+                raise ImageError(
+                    path, "DAMAGED", "can't be followed: the first frame, which shows the target, is missing"
+                )
             boxes = np.array(self.targets[path], np.float64)
             self._tracker, self._path = self._begun(image, path, boxes), path
             scores = np.ones(len(boxes))

@@ -23,7 +23,7 @@ from .head import TrackingHead
 from .heads import HEADS
 from .options import TrackerSettings, TrackingOptions
 from .pairs import MOTIONS, Pairs, Views
-from .prediction import Followed, tracked
+from .prediction import Following, tracked
 from .response import ResponseHead
 from .restarts import Follows, combine
 from .tracker import Tracker
@@ -65,7 +65,7 @@ class TrackingTask(Task):
         backbone, head = _build(options, seen)
         super().__init__(options, backbone=backbone, head=head, class_names=(), preprocessing=seen)
         self._evaluation: Evaluation | None = None
-        self._followed: Followed | None = None
+        self._following: Following | None = None
         self.evaluated = self._begin()
 
     @classmethod
@@ -163,11 +163,11 @@ class TrackingTask(Task):
     def predict(self, batch: Batch) -> list[Prediction]:
         """The targets of `prediction_options.targets` in frames that come in their order, video by video."""
         wanted = self.prediction_options
-        if self._followed is None or self._followed.targets is not wanted.targets:
-            self._followed = Followed(wanted.targets, self._start)
+        if self._following is None or self._following.targets is not wanted.targets:
+            self._following = Following(wanted.targets, self._start)
         numbers = [None if number is None else int(number) for number in batch["frame"]]
         return [
-            self._followed.next(_frame(batch, index), path, numbers[index]) for index, path in enumerate(batch["path"])
+            self._following.next(_frame(batch, index), path, numbers[index]) for index, path in enumerate(batch["path"])
         ]
 
     def truth(self, sample: Mapping[str, Any]) -> Prediction:
