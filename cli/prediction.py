@@ -96,7 +96,8 @@ def _load(given: Any) -> list[_Model]:
     tasks = [load(name, weights=given.weights) for name in given.models]
     _check_options(given, tasks)
     if any(task.SEQUENTIAL for task in tasks):
-        given.targets = find_targets(list_sequences(given.paths, given.out), given.box, given.select)
+        given.sequences = list_sequences(given.paths, given.out)
+        given.targets = find_targets(given.sequences, given.box, given.select)
     models: list[_Model] = []
     taken: list[Path] = []
     for name, task in zip(given.models, tasks, strict=True):
@@ -171,7 +172,7 @@ def _inputs(given: Any, runs: Sequence["RunFolder"]) -> list["InputList"]:
         listed = InputList.from_plain(begun.state["inputs"], begun.inputs)
     else:
         listed = (
-            write_list(runs[0].inputs, list_sequences(given.paths, given.out))
+            write_list(runs[0].inputs, given.sequences)
             if given.targets is not None
             else list_inputs(given.paths, runs[0].inputs, leave_out=given.out)
         )
