@@ -4,7 +4,6 @@ The augmentation of a sample is a function of (seed, epoch, index), as the order
 (seed, epoch): neither depends on the number of workers, and no state has to be saved to repeat them.
 """
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
@@ -15,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader
 
+from .cores import number_of_cores
 from .errors import DataError, FovealError, UsageError
 from .options import DataOptions
 from .sampling import Draw, EpochBatches, EpochOrder, aspect_buckets, balanced_weights
@@ -190,11 +190,6 @@ def number_of_workers(wanted: int | None) -> int:
             raise UsageError(f"data.num_workers is {wanted}; it must be 0 (read in this process) or more.")
         return wanted
     return min(8, number_of_cores() - 1)
-
-
-def number_of_cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # not on macOS
 
 
 def limit_threads(_worker: int) -> None:

@@ -14,7 +14,8 @@ import torch
 from rich.progress import Progress
 
 from .bars import progress_bar
-from .data import number_of_cores, number_of_workers
+from .cores import number_of_cores
+from .data import number_of_workers
 from .errors import MachineError
 from .images import ImageError
 from .pool import Done, Job, Lost, Pool

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from ..core.cores import number_of_cores
 from ..core.images import ImageError, decode_image, inspect_image, read_bytes
 from .duplicates import SMALLEST, THUMBNAIL, digest_of, thumbnail, thumbnail_of_jpeg
 
@@ -81,7 +82,7 @@ def in_threads(work: Callable[[int], None], count: int, title: str, watch: Watch
 
     done = 0
     watch(title, done, count)
-    pool = ThreadPoolExecutor(_cores())
+    pool = ThreadPoolExecutor(number_of_cores())
     try:
         for finished in pool.map(part, range(0, count, _PART)):
             done += finished
@@ -102,7 +103,3 @@ def _decode(data: bytes, name: str, kind: str, size: tuple[int, int], mode: Mode
     if small is None:
         decode_image(data, name)  # says what is wrong
     return small if large else None
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

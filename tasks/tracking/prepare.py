@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...core.cores import number_of_cores
 from ...core.errors import UsageError
 from ...core.folders import make_folder, require_empty
 from ...core.images import ImageError, write_image
@@ -132,7 +133,7 @@ def _write_split(
         return Written(1, len(rows), 0, unreadable)
 
     # What is no file, of a video or the drawn world, is not for several threads at once.
-    pool = ThreadPoolExecutor(_cores() if len(dataset) and os.path.isfile(dataset.path(0)) else 1)
+    pool = ThreadPoolExecutor(number_of_cores() if len(dataset) and os.path.isfile(dataset.path(0)) else 1)
     try:
         done = list(pool.map(work, np.unique(labels).tolist()))
     finally:
@@ -145,7 +146,3 @@ def _write_split(
         sum(one.earlier for one in done),
         unreadable,
     )
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

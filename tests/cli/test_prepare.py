@@ -113,7 +113,7 @@ def test_what_was_stopped_goes_on_by_sequence_and_is_not_seen_before(sequences, 
         write(path, image)
         written.append(str(path))
 
-    monkeypatch.setattr(tracking, "_cores", lambda: 1)  # one sequence after another
+    monkeypatch.setattr(tracking, "number_of_cores", lambda: 1)  # one sequence after another
     monkeypatch.setattr(tracking, "write_image", stopped)
     assert run(capsys, "tracking", *words, "--out", out)[0] == 75
     assert len(written) == 6 and sorted(path.name for path in out.iterdir()) == [".unfinished", "prepared.json"]
