@@ -1,4 +1,7 @@
-"""What `foveal predict` follows: the boxes of targets in the first frames of videos and folders of frames."""
+"""What `foveal predict` follows: the boxes of targets in the first frames of videos and folders of frames.
+
+Imports no torch, and OpenCV where a frame or a file is read: a command line is checked before.
+"""
 
 import math
 import os
@@ -9,11 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core.errors import DataError, UsageError
-from ..core.images import ImageError
 from ..core.inputs import Input
-from ..core.sequences import read_frames
-from ..datasets.box_files import check_boxes, read_lines
-from ..datasets.findings import Findings
 
 Box = tuple[float, float, float, float]
 
@@ -69,6 +68,9 @@ def _of_one(path: str, boxes: Sequence[Box], select: bool) -> list[list[float]]:
 
 
 def _first_frame(path: str) -> np.ndarray:
+    from ..core.frames import read_frames
+    from ..core.images import ImageError
+
     try:
         image = next((image for _, image in read_frames(path)), None)
     except ImageError as error:
@@ -93,6 +95,9 @@ def _beside(path: str) -> list[tuple[str, float]]:
 
 def _from_file(path: str) -> list[float]:
     """The first box of the file of boxes, xyxy. Whether it lies in the frame is said when that is read."""
+    from ..datasets.box_files import check_boxes, read_lines
+    from ..datasets.findings import Findings
+
     for file, origin in _beside(path):
         if os.path.isfile(file):
             lines = read_lines(Path(file))[:1] or [b""]

@@ -13,10 +13,10 @@ import numpy as np
 
 from .depth_files import STEPS, Camera
 from .errors import DataWarning
+from .frames import read_frame
 from .images import ImageError, read_image
 from .input_list import InputList
 from .run_folder import RunFolder
-from .sequences import read_frame
 from .types import Prediction
 
 LONGEST = 65_000  # pixels a side of a picture, with room for a legend: a JPEG holds 65,500

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from .data import collate, to_tensor
+from .frames import read_frames
 from .images import (
     MAX_PIXELS,
     MAX_TILED_PIXELS,
@@ -29,7 +30,6 @@ from .images import (
 )
 from .inputs import Input, is_video
 from .pool import Alone, Beat, Done, Job
-from .sequences import read_frames
 from .tiles import Tile, Tiling
 from .transforms import Transform, decoder_factor
 from .types import Preprocessing

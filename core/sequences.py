@@ -1,4 +1,7 @@
-"""Sequences of frames: video files, and folders of frames, whose paths end in a slash. Imports no torch."""
+"""Sequences of frames: video files, and folders of frames, whose paths end in a slash. Imports no torch and no OpenCV.
+
+`frames.py` reads them.
+"""
 
 import os
 import re
@@ -8,16 +11,10 @@ from glob import glob, has_magic
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from . import videos
 from .errors import DataError, UsageError
-from .images import ImageError, read_image, read_size
 from .inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Input, is_video
-from .videos import VideoHeader
 
 _DIGITS = re.compile("([0-9]+)")
-_RATE = 25.0  # frames a second, of a folder that says nothing about it
 
 
 def in_order(names: list[str]) -> list[str]:
@@ -85,7 +82,7 @@ def _expand(path: str, closed: str | None) -> Iterator[tuple[str, str]]:
         below = os.path.relpath(folder, path)
         for name in in_order([each for each in names if is_video(each) and not each.startswith(".")]):
             yield os.path.join(folder, name), os.path.normpath(os.path.join(below, name))
-        if _images(names):
+        if image_names(names):
             yield f"{folder}/", os.path.basename(os.path.abspath(folder)) if below == "." else below
 
 
@@ -105,46 +102,7 @@ def _with_own_names(found: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str
         yield path, free
 
 
-def _images(names: Sequence[str]) -> list[str]:
+def image_names(names: Sequence[str]) -> list[str]:
+    """Those of a folder's names that are frames, in the order of these."""
     good = [name for name in names if not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES]
     return in_order(good)
-
-
-def read_frames(path: str, every: int = 1) -> Iterator[tuple[int, np.ndarray | ImageError]]:
-    """Numbers, from 0, and frames, uint8 (H, W, 3) RGB, each `every`-th.
-
-    Of a folder, a frame that can't be read is an error in its place; of a video, the error is raised behind the last
-    good frame, and also where it has none.
-    """
-    if not path.endswith("/"):
-        yield from videos.read_frames(path, every)
-        return
-    for number, file in enumerate(_files(path)):
-        if number % every == 0:
-            try:
-                yield number, read_image(file)
-            except ImageError as error:
-                yield number, error
-
-
-def read_frame(path: str, number: int) -> np.ndarray:
-    """Frame `number`, from 0, uint8 (H, W, 3) RGB; raises ImageError."""
-    return read_image(_files(path)[number]) if path.endswith("/") else videos.read_frame(path, number)
-
-
-def read_header(path: str) -> VideoHeader:
-    """Number of frames, size (H, W) of the first and rate; raises ImageError."""
-    if not path.endswith("/"):
-        return videos.read_header(path)
-    files = _files(path)
-    return VideoHeader(len(files), read_size(files[0]), _RATE)
-
-
-def _files(folder: str) -> list[str]:
-    try:
-        names = _images(os.listdir(folder))
-    except OSError as error:
-        raise ImageError(folder, "MISSING", f"cannot be searched ({error.strerror})") from None
-    if not names:
-        raise ImageError(folder, "MISSING", "holds no frame any more")
-    return [folder + name for name in names]

@@ -7,10 +7,10 @@ from operator import itemgetter
 from typing import Any
 
 from .formats import Format, Formats, Item
+from .frames import read_header
 from .images import ImageError
 from .input_list import InputList
 from .run_folder import RunFolder, write_file
-from .sequences import read_header
 
 _UNKNOWN = "NaN,NaN,NaN,NaN\n"
 

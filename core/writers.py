@@ -26,13 +26,13 @@ from .depth_formats import Depth, Normals, Npy, Ply
 from .edge_formats import Binary, Edges, GeoJson, Svg
 from .errors import UsageError, unknown
 from .formats import LONGEST, Format, Formats, Item, text_bytes, without_image
+from .frames import read_header
 from .images import ImageError, write_image
 from .input_list import InputList
 from .mask_formats import Masks, PixelFiles, Probabilities
 from .parquet import Parquet
 from .report import Draw, Report
 from .run_folder import DEPTH_ABOUT, DEPTH_SCALE, REPORT, SUMMARY, RunFolder
-from .sequences import read_header
 from .track_formats import Tracks
 from .types import Prediction
 from .videos import VideoFile

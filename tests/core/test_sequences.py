@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from foveal.core.errors import DataError, UsageError
-from foveal.core.images import ImageError, write_image
-from foveal.core.sequences import in_order, list_sequences, read_frame, read_frames, read_header
+from foveal.core.images import write_image
+from foveal.core.sequences import in_order, list_sequences
 from foveal.core.videos import VideoFile
 
 
@@ -69,33 +69,6 @@ def test_what_is_no_sequence_is_refused(clips, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no sequence"):
         list_sequences([str(tmp_path / "empty")])
-
-
-def test_frames_of_a_folder(clips):
-    path = f"{clips}/walk/"
-    assert [(number, int(image.mean())) for number, image in read_frames(path)] == [(0, 1), (1, 2), (2, 10)]
-    assert [number for number, _ in read_frames(path, every=2)] == [0, 2]
-    assert read_frame(path, 2).mean() == 10
-    assert read_header(path) == (3, (24, 32), 25.0)
-
-
-def test_frames_of_a_video_come_as_they_always_did(clips):
-    path = str(clips / "film.mp4")
-    assert [number for number, _ in read_frames(path)] == [0, 1]
-    assert read_header(path).frames == 2
-
-
-def test_a_broken_frame_of_a_folder_is_an_error_in_its_place(clips):
-    (clips / "walk" / "2.png").write_bytes(b"\x89PNG broken")
-    frames = list(read_frames(f"{clips}/walk/"))
-    assert [number for number, _ in frames] == [0, 1, 2]
-    assert isinstance(frames[1][1], ImageError)
-    assert frames[2][1].mean() == 10
-
-
-def test_a_folder_that_is_gone_is_an_error_of_its_own(clips):
-    with pytest.raises(ImageError, match="cannot be searched"):
-        list(read_frames(f"{clips}/gone/"))
 
 
 def test_links_are_followed_once_and_brackets_are_names(clips):
