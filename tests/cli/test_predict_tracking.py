@@ -114,6 +114,16 @@ def test_a_broken_frame_is_named_and_the_others_are_followed(tracking_run, clips
     assert failure["path"].endswith("one/000003.jpg")
 
 
+def test_a_sequence_without_its_first_frame_is_a_failure_and_the_others_are_followed(tracking_run, clips, tmp_path):
+    (clips / "one" / "000001.jpg").write_bytes(b"broken")
+    out = tmp_path / "out"
+    assert main(["predict", str(tracking_run), str(clips), "--out", str(out)]) == 3
+    assert {line["path"].rstrip("/").rpartition("/")[2] for line in lines(out)} == {"two"}  # not begun in the middle
+    said = (out / "failures.jsonl").read_text()
+    assert "000001.jpg" in said and "the first frame, which shows the target, is missing" in said
+    assert (out / "tracks" / "two.txt").is_file() and not (out / "tracks" / "one.txt").exists()
+
+
 def test_a_video_that_ends_early_keeps_its_frames(tracking_run, clips, tmp_path):
     with VideoFile(tmp_path / "long.avi", 25.0) as video:
         for number in range(100):
