@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from ..datasets.shapes import ShapesWorld
 
 _ROWS = 8  # of the sheet
-_FRAMES = 48  # of a drawn video, the last of which is shown
 _FRESH_SEED = 1  # of the images to predict: another world than that of the training
 
 
@@ -53,7 +52,7 @@ def _demonstrate(task: str, shown: Demo, folder: Path) -> None:
     world = _write_fresh(task, shown, fresh)
     _predict(trained, fresh, folder / "results")
     sheet = folder / "sheet.png"
-    _write_sheet(trained, world, sheet)
+    _write_sheet(trained, world, shown.frames, sheet)
     print(f"\nImage, truth and prediction side by side: {sheet}")
     print(f"With data of your own:\n  {shown.next}\n  foveal predict runs/NAME PHOTOS --out results --draw")
 
@@ -68,10 +67,9 @@ def _write_fresh(task: str, shown: Demo, folder: Path) -> "ShapesWorld":
     from ..datasets.shapes import ShapesWorld
 
     scenes = {"portraits": shown.portraits, "level": shown.level}
-    frames = _FRAMES if task == "tracking" else 1
-    world = ShapesWorld(task, "test", images=_ROWS * frames, size=shown.size, seed=_FRESH_SEED, **scenes)
+    world = ShapesWorld(task, "test", images=_ROWS * shown.frames, size=shown.size, seed=_FRESH_SEED, **scenes)
     folder.mkdir()
-    if task == "tracking":
+    if shown.frames > 1:
         samples = (world[index] for index in range(len(world)))
         reader(shown.format).write_split(samples, folder.parent, split=folder.name, class_names=world.class_names)
         return world
@@ -86,7 +84,7 @@ def _predict(trained: Path, fresh: Path, results: Path) -> None:
     predict([str(trained), str(fresh), "--out", str(results), "--draw", "--num-workers", "0"])
 
 
-def _write_sheet(trained: Path, world: "ShapesWorld", sheet: Path) -> None:
+def _write_sheet(trained: Path, world: "ShapesWorld", frames: int, sheet: Path) -> None:
     import torch
 
     from ..core.data import collate, to_tensor
@@ -96,7 +94,7 @@ def _write_sheet(trained: Path, world: "ShapesWorld", sheet: Path) -> None:
 
     task = load(trained)
     if task.SEQUENTIAL:
-        write_image(sheet, draw_sheet(_followed(task, world), ("to follow", "truth", "prediction")))
+        write_image(sheet, draw_sheet(_followed(task, world, frames), ("to follow", "truth", "prediction")))
         return
     if world.class_names and task.class_names != world.class_names:  # a reader sorts them as files tell
         world = world.with_classes({name: name for name in task.class_names})
@@ -115,15 +113,15 @@ def _write_sheet(trained: Path, world: "ShapesWorld", sheet: Path) -> None:
     write_image(sheet, draw_sheet(rows, ("image", "truth", "prediction")))
 
 
-def _followed(task: "Task", world: "ShapesWorld") -> list[tuple["np.ndarray", ...]]:
-    """Of each drawn video its first frame, and the last that shows the target, with its true and its found box."""
+def _followed(task: "Task", world: "ShapesWorld", length: int) -> list[tuple["np.ndarray", ...]]:
+    """Of each drawn video of `length` frames the first, and the last that shows the target: true and found boxes."""
     import torch
 
     from ..core.data import collate, to_tensor
 
     rows = []
     for row in range(_ROWS):
-        samples = [world[row * _FRAMES + frame] for frame in range(_FRAMES)]
+        samples = [world[row * length + frame] for frame in range(length)]
         number = max(frame for frame, sample in enumerate(samples) if len(sample["boxes"]))
         first, last = samples[0], samples[number]
         task.prediction_options.targets = {"video": first["boxes"].tolist()}

@@ -44,6 +44,7 @@ class Demo(NamedTuple):
     next: str  # the command to type with one's own data
     portraits: bool = False  # one large body a picture, where many would take too long to learn
     level: bool = False  # scenes of one camera
+    frames: int = 1  # of a drawn video; of a task of single images 1
     epochs: int | None = None  # where the recipe's own number is not meant for so few images
 
 

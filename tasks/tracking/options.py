@@ -121,6 +121,7 @@ DEMO = Demo(
     format="frame_folder",
     images=9600,
     size=256,
+    frames=48,
     next="foveal train tracking/siamfc_resnet50_folder --data.root DIR  (DIR: a folder of frames a video, with boxes)",
 )
 BACKBONES = ("siamfc_alexnet",)  # made in embedding.py
