@@ -276,7 +276,7 @@ def overfit(task, world, *, steps, lr, batch_size=8):
     decayed = [parameter for parameter in task.parameters() if parameter.ndim > 1]
     rest = [parameter for parameter in task.parameters() if parameter.ndim < 2]
     groups = [{"params": decayed, "weight_decay": 0.05}, {"params": rest, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=lr)
+    optimizer = torch.optim.AdamW(groups, lr=lr, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.1)
     order: list[int] = []
     task.train()

@@ -30,7 +30,7 @@ def test_sixteen_images_by_heart(build_detector, name):
     backbone, head = build_detector(name, "mobilenet_v2", num_classes=len(class_names), size=SIZE)
 
     weights = [*backbone.parameters(), *head.parameters()]
-    optimizer = torch.optim.AdamW(weights, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(weights, weight_decay=0.01, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=STEPS, pct_start=0.1)
     for _ in range(STEPS):
         chosen = torch.randperm(IMAGES)[:8].tolist()

@@ -229,7 +229,7 @@ def test_the_documented_multipliers_give_each_layer_of_hed_its_published_rate():
 def test_two_images_are_learnt_by_heart(head):
     # Canny's filter has an ODS of 0.59 on such scenes, and the annotators' own marks, thinned, one of 0.97.
     task, samples = make_task(head=head, consensus=0.1), drawn(2, size=128)
-    optimizer = torch.optim.AdamW(task.parameters(), lr=1e-3)
+    optimizer = torch.optim.AdamW(task.parameters(), lr=1e-3, fused=True)
     task.train()
     for _ in range(100):
         optimizer.zero_grad()
