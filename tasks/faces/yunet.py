@@ -12,9 +12,7 @@ from .detector import Face
 
 _SUFFIX = ".onnx"
 _NMS = 0.3  # OpenCV's default, as is the score below
-_LARGEST_SIDE = (
-    1280  # pixels: larger images are reduced before, for YuNet finds no face that is larger than a few hundred
-)
+_LARGEST_SIDE = 1280  # pixels: larger images are reduced, for it finds no face that is larger than a few hundred
 
 
 class YuNet:
@@ -28,7 +26,7 @@ class YuNet:
         self.path, self.min_face = Path(path).expanduser(), min_face
         if not self.path.is_file():
             raise ModelFileError(
-                f"There is no model file of YuNet {self.path}: give the face_detection_yunet file of OpenCV's model zoo."
+                f"There is no file {self.path}: give the face_detection_yunet model of OpenCV's model zoo."
             )
         if self.path.suffix.lower() != _SUFFIX:
             raise ModelFileError(f"{self.path}: YuNet is read from an ONNX file, whose name ends in {_SUFFIX}.")
