@@ -144,10 +144,12 @@ def _encoded(rows: torch.Tensor, scan: ScanName) -> _Encoded:
 
 
 def _products(rows: _Encoded, queries: _Encoded, scan: ScanName) -> torch.Tensor:
-    """Of each query with each row, but for the scales of the queries: float32 (Q, N)."""
+    """Of each query with each row, but for the scales of the queries: float32 (Q, N).
+
+    torch multiplies 8-bit matrices under no public name: whether it can, and does it right, is tried before.
+    """
     if scan == "int8":
-        # No public name of torch's multiplies 8-bit matrices; it is probed before it is chosen.
-        return torch._int_mm(queries.codes, rows.codes.T).float().mul_(rows.scales)
+        return torch.ops.aten._int_mm(queries.codes, rows.codes.T).float().mul_(rows.scales)
     return (queries.codes @ rows.codes.T).float()
 
 
@@ -198,7 +200,7 @@ def _probed(rows: torch.Tensor, queries: torch.Tensor, scan: ScanName) -> float:
 def _multiplies_right(width: int) -> bool:
     """Whether 8-bit products are exact: for processors without VNNI, libraries add pairs of them in 16 bits."""
     largest = torch.full((_STRIPES, width), 127, dtype=torch.int8)
-    found = torch._int_mm(largest, torch.cat((largest, -largest)).T)
+    found = torch.ops.aten._int_mm(largest, torch.cat((largest, -largest)).T)
     return bool((found.abs() == 127 * 127 * width).all() and (found[:, _STRIPES:] < 0).all())
 
 
