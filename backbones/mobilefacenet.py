@@ -3,7 +3,7 @@ devices, 2018.
 
 Table 1 up to its convolution to 512 channels: a convolution, a depthwise one, 15 inverted residual bottlenecks of
 MobileNetV2's kind but with PReLU, and that 1 x 1 convolution. 112 x 112 become 7 x 7 cells. The global depthwise
-convolution (section 3.1), which weighs these cells, and the layer of 128 behind it are an embedding head's.
+convolution (section 3.2), which weighs these cells, and the layer of 128 behind it are an embedding head's.
 """
 
 import torch
