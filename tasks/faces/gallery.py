@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -35,13 +36,13 @@ class Gallery:
 
     def people(self) -> dict[str, int]:
         """How many embeddings each person has, in the order in which they come."""
-        return {name: self.names.count(name) for name in dict.fromkeys(self.names)}
+        return dict(Counter(self.names))
 
     def write(self, path: str | Path) -> None:
         """Put it into a safetensors file, which is there whole or not at all; raises MachineError.
 
-        The file holds `embeddings`, `names` (JSON as bytes) and, as metadata, its format and fingerprint. Its owner alone
-        can read it: a face can be found again by its embedding.
+        The file holds `embeddings`, `names` (JSON as bytes) and, as metadata, its format and fingerprint. Its owner
+        alone can read it: a face can be found again by its embedding.
         """
         from safetensors.torch import save
 
