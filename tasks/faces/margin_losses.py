@@ -121,8 +121,8 @@ class ASoftmax(LSoftmax):
 
 
 def multiple_angle(cosines: torch.Tensor, factor: int) -> torch.Tensor:
-    """The psi of the angles of `cosines`, (-1)^k cos(factor theta) - 2k, with k of 0 to factor - 1 so that k pi / factor
-    <= theta <= (k + 1) pi / factor: it falls from 1 at 0 to 1 - 2 factor at pi.
+    """The psi of the angles of `cosines`, which falls from 1 at 0 to 1 - 2 factor at pi: (-1)^k cos(factor theta) - 2k,
+    where theta is between k and k + 1 times pi / factor.
 
     Liu et al. 2016, equation 6. cos(factor theta) is Chebyshev's polynomial of the cosine, finite with its slope.
     """

@@ -27,10 +27,12 @@ def batch_hard(distances: torch.Tensor, identities: torch.Tensor) -> torch.Tenso
     same = identities[:, None] == identities
     itself = torch.eye(len(identities), dtype=torch.bool, device=identities.device)
     positives, negatives = same & ~itself, ~same
-    farthest = torch.where(positives, distances, -torch.inf).argmax(dim=1)
-    nearest = torch.where(negatives, distances, torch.inf).argmin(dim=1)
     anchors = (positives.any(dim=1) & negatives.any(dim=1)).nonzero().squeeze(1)
-    return torch.stack([anchors, farthest[anchors], nearest[anchors]], dim=1)
+    if not len(anchors):
+        return identities.new_zeros(0, 3)
+    farthest = torch.where(positives, distances, -torch.inf)[anchors].argmax(dim=1)
+    nearest = torch.where(negatives, distances, torch.inf)[anchors].argmin(dim=1)
+    return torch.stack([anchors, farthest, nearest], dim=1)
 
 
 def semi_hard(distances: torch.Tensor, identities: torch.Tensor, margin: float) -> torch.Tensor:
