@@ -47,12 +47,9 @@ def test_distances_and_their_threshold(tmp_path):
     plot_distances(distances, np.arange(2500) < 500, 0.6, tmp_path / "a.png")
     picture = read_image(str(tmp_path / "a.png")).astype(int)
     left, right = picture[:, : picture.shape[1] // 2], picture[:, picture.shape[1] // 2 :]
-    blue, orange = (
-        (lambda part: (part[..., 2] - part[..., 0] > 60).sum()),
-        (lambda part: (part[..., 0] - part[..., 2] > 60).sum()),
-    )
-    assert blue(left) > 4 * blue(right)
-    assert orange(right) > 4 * orange(left)
+    blues, oranges = ([(sign * (part[..., 2] - part[..., 0]) > 60).sum() for part in (left, right)] for sign in (1, -1))
+    assert blues[0] > 4 * blues[1]
+    assert oranges[1] > 4 * oranges[0]
 
 
 def test_distances_of_one_kind_of_one_value_or_none(tmp_path):
