@@ -31,6 +31,7 @@ COMMANDS = {
     "draw-data": "write a drawn data set in any format, with known truth",
     "check-data": "what is wrong with a data set, file by file",
     "fit-anchors": "anchors that fit a detection data set, as lines for its recipe",
+    "fit-detector": "train MTCNN, a detector of faces, on drawn people",
     "prepare": "cut the crops that a tracker learns from, once, to decode less in each epoch",
 }
 

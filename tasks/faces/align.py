@@ -56,7 +56,7 @@ def align(image: np.ndarray, landmarks: np.ndarray, size: int = _SIDE) -> np.nda
     part, corner = _part_in_sight(image, matrix, size)
     if not part.size or scale < 1e-9:
         return np.zeros((size, size, image.shape[2]), np.uint8)
-    part, factor = _reduced(part, int(1 / scale))
+    part, factor = _reduced(part, int(1 / scale + 1e-6))
     matrix[:, 2] += matrix[:, :2] @ corner
     matrix[:, :2] *= factor
     matrix[:, 2] += matrix[:, :2] @ (0.5, 0.5) - 0.5  # OpenCV counts from the middle of the first pixel

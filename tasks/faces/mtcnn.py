@@ -245,9 +245,10 @@ def normalised(pixels: torch.Tensor) -> torch.Tensor:
 
 
 def crops(pixels: torch.Tensor, boxes: torch.Tensor, side: int) -> torch.Tensor:
-    """Boxes (K, 4) cut out of an image (1, 3, H, W): float32 (K, 3, side, side), black beyond its border.
+    """Boxes (K, 4) cut out of an image (1, 3, H, W): float32 (K, 3, side, side).
 
-    Means over as many samples as a pixel of the crop has pixels of the image.
+    Means over as many samples as a pixel of the crop has pixels of the image; from one pixel outside of the image on,
+    black.
     """
     numbers = boxes.new_zeros(len(boxes), 1)
     return roi_align(pixels, torch.cat([numbers, boxes], dim=1), side, sampling_ratio=-1, aligned=True)

@@ -72,7 +72,7 @@ class DetectionScores(NamedTuple):
 STAGES = {
     "proposal": Stage(CELL, {"face": 1.0, "box": 0.5, "landmarks": 0.5}, 384, 4.0),
     "refinement": Stage(REFINE_SIZE, {"face": 1.0, "box": 0.5, "landmarks": 0.5}, 192, 1.0),
-    "output": Stage(OUTPUT_SIZE, {"face": 1.0, "box": 0.5, "landmarks": 1.0}, 96, 0.75),
+    "output": Stage(OUTPUT_SIZE, {"face": 1.0, "box": 0.5, "landmarks": 1.0}, 64, 0.75),
 }
 
 
