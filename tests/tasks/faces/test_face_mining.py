@@ -90,7 +90,7 @@ def test_semi_hard_by_hand():
     assert rows(semi_hard(distances, identities, margin=0.25)) == [(0, 1, 4)]
 
 
-def test_image_of_one_person_are_no_negatives_however_far():
+def test_images_of_one_person_are_no_negatives_however_far():
     identities = torch.tensor([0, 0, 0, 1])
     distances = torch.tensor([[0, 0.1, 0.2, 0.15], [0.1, 0, 5, 5], [0.2, 5, 0, 5], [0.15, 5, 5, 0]])
     assert rows(semi_hard(distances, identities, margin=0.3)) == [(0, 1, 3)]
