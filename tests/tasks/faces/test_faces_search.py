@@ -88,6 +88,20 @@ def test_bounds_are_above_what_they_bound(scan):
     assert excess.min() > 0 and excess.max() < 0.04
 
 
+# The first number takes all steps there are; of each of the others nearly half a step is rounded away.
+@pytest.mark.parametrize(("scan", "first", "other"), [("int8", 127, 3.49), ("bfloat16", 1, 1 + 0.49 / 128)])
+@pytest.mark.parametrize("rounded", ["rows", "queries", "both"])
+def test_bounds_hold_where_all_that_is_rounded_away_points_the_same_way(scan, first, other, rounded, monkeypatch):
+    monkeypatch.setitem(search._ROUNDING, scan, 2.0**-20)  # these sums are exact
+    hard = torch.tensor([[first] + 63 * [other]], dtype=torch.float32)
+    rows, queries = (hard if rounded in (name, "both") else torch.ones(1, 64) for name in ("rows", "queries"))
+    encoded, asked = search._encoded(rows, scan), search._encoded(queries, scan)
+    products = search._products(encoded, asked, scan).float()
+    bound = search._raised(products, encoded.lengths, encoded.errors, asked, scan)
+    true, seen = float(rows.double() @ queries.double().T), float(products * asked.scales)
+    assert seen < true <= float(bound)
+
+
 def test_nobody_enrolled_and_nothing_asked():
     similarities, rows = Search(torch.zeros(0, 8)).nearest(torch.ones(3, 8), 5)
     assert similarities.shape == rows.shape == (3, 0)
