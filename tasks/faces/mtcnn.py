@@ -22,7 +22,7 @@ REFINE_SIZE, OUTPUT_SIZE = 24, 48  # of the crops of the other two
 PYRAMID_FACTOR = 0.709  # from one size of the image to the next: about half of the area, as in the authors' code
 THRESHOLDS = (0.6, 0.7, 0.7)  # of the three networks' scores, as in the authors' code
 _NMS_IN_LEVEL, _NMS = 0.5, 0.7
-_MOST_CANDIDATES = 2000  # of the first network, and of the second: bounds memory and time for an image of noise
+_MOST_CANDIDATES = 2000  # of the first network, in each size and in all: bounds memory and time for images of noise
 _CROPS_AT_ONCE = 256
 
 
@@ -190,13 +190,16 @@ class Mtcnn:
         smaller = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
         logits, offsets, _ = self.networks.proposal(normalised(self.pixels(smaller)))
         scores = logits[0].softmax(dim=0)[1]
-        rows, columns = (scores >= self.thresholds[0]).nonzero(as_tuple=True)
-        scores, offsets = scores[rows, columns], offsets[0, :, rows, columns].T
+        width = scores.shape[1]
+        scores, cells = scores.flatten().topk(min(_MOST_CANDIDATES, scores.numel()))
+        sure = scores >= self.thresholds[0]
+        scores, cells = scores[sure], cells[sure]
+        rows, columns, offsets = cells // width, cells % width, offsets[0].flatten(1)[:, cells].T
         corners = STRIDE * torch.stack([columns, rows, columns, rows], dim=1).float()
         corners[:, 2:] += CELL
         across, down = image.shape[1] / size[1], image.shape[0] / size[0]
         boxes = corners * torch.tensor([across, down, across, down], device=corners.device)
-        kept = nms(boxes, scores, _NMS_IN_LEVEL)[:_MOST_CANDIDATES]
+        kept = nms(boxes, scores, _NMS_IN_LEVEL)
         return boxes[kept], scores[kept], offsets[kept]
 
     def _decide(self, pixels: torch.Tensor, candidates: Candidates) -> list[Face]:

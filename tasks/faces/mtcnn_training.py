@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn import functional as F
 from torchvision.ops import box_iou
 
@@ -38,7 +39,8 @@ _NEGATIVE, _PART, _POSITIVE, _BETWEEN = range(4)
 _MOST_NEGATIVES = 40  # of an image, for the second and third network: those of the highest scores
 _UNSEEN = 1_000_000  # the number of the first picture that no training sees
 _LOOSE = (0.5, 0.5)  # least scores of the first two networks where samples for the next are looked for
-_RATE = 4e-3  # the highest of the schedule
+_PRELU = 0.25  # the slope that a PReLU starts with
+_RATE = 2e-3  # the highest of the schedule
 _SAME_FACE = 0.5  # IoU from which a detection is of a face
 
 
@@ -70,9 +72,9 @@ class DetectionScores(NamedTuple):
 
 
 STAGES = {
-    "proposal": Stage(CELL, {"face": 1.0, "box": 0.5, "landmarks": 0.5}, 384, 4.0),
-    "refinement": Stage(REFINE_SIZE, {"face": 1.0, "box": 0.5, "landmarks": 0.5}, 192, 1.0),
-    "output": Stage(OUTPUT_SIZE, {"face": 1.0, "box": 0.5, "landmarks": 1.0}, 64, 0.75),
+    "proposal": Stage(CELL, {"face": 1.0, "box": 0.5, "landmarks": 0.5}, 192, 6.0),
+    "refinement": Stage(REFINE_SIZE, {"face": 1.0, "box": 0.5, "landmarks": 0.5}, 96, 2.0),
+    "output": Stage(OUTPUT_SIZE, {"face": 1.0, "box": 0.5, "landmarks": 1.0}, 32, 2.0),
 }
 
 
@@ -87,7 +89,7 @@ def fit_mtcnn(images: int, *, seed: int = 0, tell: Callable[[str], None] = print
         networks = MtcnnNetworks()
         for name, stage in STAGES.items():
             samples = _gather(name, networks, crowds, np.random.default_rng(seed))
-            learner = _learner(name)
+            learner = prepared(_learner(name), samples)
             last = fit_stage(learner, samples, stage, steps=round(stage.steps * images), seed=seed)
             own = getattr(networks, name)
             own.load_state_dict({key: value for key, value in learner.state_dict().items() if key in own.state_dict()})
@@ -121,6 +123,21 @@ def fit_stage(
     network.eval()
     last = history[-max(1, steps // 10) :]
     return {name: float(torch.stack([losses[name] for losses in last]).mean()) for name in (last[0] if last else ())}
+
+
+def prepared(network: CascadeNetwork, samples: Samples) -> CascadeNetwork:
+    """A new network as training starts with it: signals keep their strength from layer to layer (He et al. 2015), and
+    box and landmarks are at their means, which the last layer need not learn.
+    """
+    faces = samples.kinds == _POSITIVE
+    for module in network.features:
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight, a=_PRELU)
+    _start_at(network.face, torch.zeros(2))
+    for head, wanted in ((network.box, samples.offsets), (network.landmarks, samples.landmarks)):
+        if head is not None:
+            _start_at(head, wanted[faces].mean(dim=0) if faces.any() else torch.zeros(wanted.shape[1]))
+    return network
 
 
 def stage_losses(outputs: Outputs, samples: Samples) -> dict[str, torch.Tensor]:
@@ -185,6 +202,14 @@ def _learner(name: str) -> CascadeNetwork:
     if name == "output":
         return OutputNetwork()
     return (ProposalNetwork if name == "proposal" else RefinementNetwork)(landmarks=True)
+
+
+@torch.no_grad()
+def _start_at(head: nn.Module, values: torch.Tensor) -> None:
+    """Let a last layer say `values` at first, whatever it is given, or nearly."""
+    weight, bias = head.get_parameter("weight"), head.get_parameter("bias")
+    nn.init.normal_(weight, std=0.01)
+    bias.copy_(values)
 
 
 def _no_landmarks(squares: np.ndarray) -> np.ndarray:
