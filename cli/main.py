@@ -24,6 +24,7 @@ COMMANDS = {
     "train": "train a recipe; leaves a run folder with checkpoints, metrics and plots",
     "evaluate": "metrics of a checkpoint on a data set",
     "predict": "results for images, videos, folders, globs and list files",
+    "enroll": "the people of a folder into a gallery, by which `foveal predict` names faces",
     "calibrate": "scale and shift of a depth network, from distances that are known",
     "merge": "the results of a prediction that was done in shards, as one",
     "info": "what is in a checkpoint",
