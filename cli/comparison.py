@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+_COLUMNS: Sequence[str] = ("a", "b", "distance", "same", "truth", "problem")  # of the table that is written
+
+
 class Pair(NamedTuple):
     """Two images, and whether they show one person, where that is known."""
 
@@ -64,7 +67,7 @@ def compare(pairs: PairList, task: Any, out: Path, say: Callable[[str], None]) -
     threshold = task.threshold(task.prediction_options.far)
     rows = [_row(pair, found, threshold) for pair in pairs.pairs]
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, ("a", "b", "distance", "same", "truth", "problem"), restval="", lineterminator="\n")
+    writer = csv.DictWriter(text, _COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_file(out / PAIRS, text.getvalue().encode("utf-8", "surrogateescape"))

@@ -56,5 +56,5 @@ def _enroll(given: Any) -> int:
     count, images = len(set(gallery.names)), len(gallery.names)
     print(f"Done: {count} people with {images} images, {len(problems)} left out; {given.out} has names and embeddings")
     if len(problems) > given.max_bad:
-        raise DataError(f"{len(problems)} images are not in {given.out}; the lines above say why.")
+        raise DataError(f"Of {len(people)} images {len(problems)} are not in {given.out}; the lines above say why.")
     return 0

@@ -82,7 +82,7 @@ def predict(given: Any) -> int:
     worst = max(range(len(summaries)), key=lambda number: summaries[number]["failed"])
     code = verdict(summaries[worst], runs[worst].path, given.max_bad)
     if wrong > given.max_bad:
-        raise DataError(f"{wrong} pairs could not be compared; {PAIRS} in {given.out} says why.")
+        raise DataError(f"{wrong} pair{'s' * (wrong > 1)} could not be compared; {PAIRS} in {given.out} says why.")
     return code
 
 

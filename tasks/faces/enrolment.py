@@ -46,12 +46,13 @@ def enroll(task: Any, people: Mapping[str, str], *, batch_size: int = 32) -> tup
     """
     names, rows, problems = [], [], []
     for path, found in _predicted(task, list(people), batch_size):
-        problem = str(found) if isinstance(found, ImageError) else _problem(path, found, task)
-        if problem is not None:
+        if isinstance(found, ImageError):
+            problems.append(str(found))
+        elif problem := _problem(path, found, task):
             problems.append(problem)
-            continue
-        names.append(people[path])
-        rows.append(found["embedding"] if "embedding" in found else found["embeddings"][0])
+        else:
+            names.append(people[path])
+            rows.append(found["embedding"] if "embedding" in found else found["embeddings"][0])
     missing = sorted(set(people.values()) - set(names))
     if missing:
         first = f" ({problems[0]})" if problems else ""
@@ -74,10 +75,10 @@ def _refuse_same_files(people: Mapping[str, str]) -> None:
             )
 
 
-def _predicted(task: Any, paths: Sequence[str], batch_size: int) -> list[tuple[str, Any]]:
+def _predicted(task: Any, paths: Sequence[str], batch_size: int) -> list[tuple[str, Prediction | ImageError]]:
     """Of each path, in their order, its prediction, or the ImageError of one that can't be read."""
     reading = Reading((task.transform("none"),), batch_size=batch_size, preprocessings=(task.preprocessing,))
-    found: dict[str, Any] = {}
+    found: dict[str, Prediction | ImageError] = {}
     starts = range(0, len(paths), batch_size)
     with torch.inference_mode():
         for start in progress(starts, "enroll"):

@@ -154,7 +154,7 @@ class Evaluation:
         return tar_at_far(self._measured["network"].distances, self._same, sorted(self._rates, reverse=True))
 
     def _needs_more(self, rate: float) -> bool:
-        return np.count_nonzero(~self._same) < negatives_needed(rate)
+        return int(np.count_nonzero(~self._same)) < negatives_needed(rate)
 
     def _pairs(self, seen: np.ndarray) -> tuple[Pairs, Pairs]:
         """Those of the protocol, and all; `seen` int64 (N,) are the numbers of the images in the data set."""
@@ -218,7 +218,8 @@ def _named_pairs(dataset: Any, seen: np.ndarray) -> Pairs | None:
     if same.all() or not same.any():
         kind = "one person" if same.all() else "two people"
         raise DataError(f"all {len(same):,} pairs that the data set names are of {kind}; it takes both kinds.")
-    return Pairs(*moved[kept].T, same, np.asarray(dataset.folds)[kept])
+    first, second = moved[kept].T
+    return Pairs(first, second, same, np.asarray(dataset.folds)[kept])
 
 
 def _drawn_folds(count: int) -> np.ndarray:
