@@ -16,9 +16,11 @@ class FacesOptions:
     """The network, its start, its loss, and how it is measured.
 
     Args:
-        backbone: the network from image to feature maps; `foveal list backbones` shows the choices.
+        backbone: the network from image to feature maps; `foveal list backbones` shows the choices, and there are
+            deepface (Taigman et al. 2014) and deepid (Sun et al. 2014), which read aligned faces of one size alone.
         weights: where the backbone starts: random (null), imagenet, or a file (.pth, .safetensors, .ckpt).
         frozen_stages: the first stages that stay as they are, with their normalisation.
+        patches: of deepid, how many parts of the face have a network of their own: 1, all of it, to 10.
         head: from the coarsest map to an embedding: average, of all cells (FaceNet); depthwise, a weight for each
             channel and cell (MobileFaceNets); flat, all cells one behind another (SphereFace, ArcFace's option E).
         width: numbers of an embedding.
@@ -37,6 +39,7 @@ class FacesOptions:
     backbone: str = "mobilefacenet"
     weights: str | None = None
     frozen_stages: int = 0
+    patches: int = 1
     head: HeadName = "average"
     width: int = 512
     dropout: float = 0.0
@@ -53,6 +56,7 @@ class FacesOptions:
 OPTIONS = FacesOptions
 RANGES = {  # lowest and highest
     "frozen_stages": (0, 1000),
+    "patches": (1, 10),
     "width": (2, 8192),
     "dropout": (0, 0.99),
     "far": (1e-9, 0.5),
@@ -67,4 +71,5 @@ DEMO = Demo(
     next="foveal train faces/arcface_mobilenet_v2_folder --data.root DIR  (DIR: a folder of images a person)",
     epochs=4,
 )
+BACKBONES = ("deepface", "deepid")  # made in network.py
 AUGMENTATIONS = ("none", "photos")  # made in transforms.py

@@ -9,20 +9,18 @@ import torch.nn.functional as F
 from torch import nn
 
 from ...backbones import Backbone
-from ...backbones.inception_resnet_v1 import facenet_embedding
 from ...core.data import DataOptions, Dataset
 from ...core.data import preprocessing as default_preprocessing
-from ...core.errors import UsageError
 from ...core.options import PredictionOptions
 from ...core.task import Task
 from ...core.transforms import Transform
 from ...core.types import Batch, Prediction, Preprocessing
-from ..build import backbone_maker, read_weights
 from .draw import draw_embedding, draw_faces
 from .evaluation import Evaluation
 from .gallery import Gallery, model_fingerprint
-from .head import EmbeddingHead, cells_of
+from .head import EmbeddingHead
 from .losses import build_loss, check_people, least_images
+from .network import build_network
 from .options import FacesOptions
 from .recognition import Finder, Naming
 from .thresholds import Threshold, chosen_threshold
@@ -65,7 +63,7 @@ class FacesTask(Task):
         labels: np.ndarray | None = None,
     ) -> None:
         preprocessing = preprocessing or default_preprocessing(DataOptions())
-        backbone, head = _build(options, preprocessing)
+        backbone, head = build_network(options, preprocessing)
         super().__init__(options, backbone=backbone, head=head, class_names=(), preprocessing=preprocessing)
         self.seen = preprocessing  # of a face that is cut out
         self.loss = None
@@ -244,28 +242,6 @@ class FacesTask(Task):
 
     def _is_test(self) -> bool:
         return self._trainer is not None and self.trainer.testing
-
-
-def _build(options: FacesOptions, preprocessing: Preprocessing) -> tuple[Backbone, EmbeddingHead]:
-    if preprocessing["resize"] not in ("squash", "crop"):
-        resize = preprocessing["resize"]
-        raise UsageError(f"data.resize {resize} leaves images of many shapes; faces take squash or crop.")
-    backbone = backbone_maker(options, preprocessing, weights=options.weights)()
-    fixed = options.head != "average"
-    cells = cells_of(backbone, 1 if preprocessing["grey"] else 3, preprocessing["size"]) if fixed else (1, 1)
-    head = EmbeddingHead(backbone.channels, options.width, kind=options.head, cells=cells, dropout=options.dropout)
-    _start_head(head, options)
-    return backbone, head
-
-
-def _start_head(head: EmbeddingHead, options: FacesOptions) -> None:
-    """Go on with the published embedding of a FaceNet file, where the layers are alike."""
-    if options.weights in (None, "imagenet") or options.backbone != "inception_resnet_v1" or options.head != "average":
-        return
-    published = facenet_embedding(read_weights(options.weights, options.backbone))
-    if published is not None and published.linear["weight"].shape == head.linear.weight.shape:
-        head.linear.load_state_dict(published.linear)
-        head.norm.load_state_dict(published.norm)
 
 
 def _without_loss(_task: nn.Module, keys: Any) -> None:

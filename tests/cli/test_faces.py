@@ -195,8 +195,7 @@ def test_each_face_of_a_picture_is_named_and_enrolment_wants_one(task, faces, de
     )
     paint(faces.parent / "group.png", BLUE, GREY, RED)
     assert predict(faces.parent / "group.png", "--gallery", "g.safetensors", *detector, "--draw", "--blur-unknown") == 0
-    (line,) = open("out/predictions.jsonl").read().splitlines()
-    found = json.loads(line)
+    found = json.loads((faces.parent / "out" / "predictions.jsonl").read_text())
     assert sorted(zip(found["names"], (box[0] for box in found["boxes"]), strict=True)) == [
         ("ann", 2.0 * SIDE),
         ("bob", 0.0),

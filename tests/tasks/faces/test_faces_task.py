@@ -12,6 +12,7 @@ from foveal.tasks.faces.evaluation import Evaluation, Pairs, distances_of, raw_p
 from foveal.tasks.faces.gallery import Gallery
 from foveal.tasks.faces.head import EmbeddingHead, cells_of
 from foveal.tasks.faces.loss_options import LossOptions
+from foveal.tasks.faces.network import _start_head
 from foveal.tasks.faces.options import FacesOptions
 from foveal.tasks.faces.recognition import Naming
 from foveal.tasks.faces.task import FacesTask
@@ -19,6 +20,7 @@ from foveal.tasks.faces.thresholds import MISSING, Threshold, chosen_threshold, 
 
 SIZE = 32
 SEEN = preprocessing(DataOptions(size=SIZE))
+NORM = ("weight", "bias", "running_mean", "running_var")
 
 
 def options(**given):
@@ -63,8 +65,38 @@ def test_cells_of_a_network_that_stays_in_training():
 
 
 def test_images_of_many_shapes_are_refused():
-    with pytest.raises(UsageError, match="data.resize fit leaves images of many shapes"):
+    with pytest.raises(UsageError, match=r"data\.resize fit leaves images of many shapes"):
         FacesTask(options(), preprocessing=preprocessing(DataOptions(size=SIZE, resize="fit")))
+
+
+@pytest.mark.parametrize(("name", "size", "channels"), [("deepface", 80, 16), ("deepid", 64, 320)])
+def test_networks_of_aligned_faces(name, size, channels):
+    seen = preprocessing(DataOptions(size=size))
+    with torch.device("meta"):  # DeepFace has millions of weights
+        task = FacesTask(options(backbone=name, patches=2), preprocessing=seen)
+        assert task(torch.zeros(2, 3, size, size)).shape == (2, 8)
+    assert task.head.linear.in_features == channels
+    with pytest.raises(UsageError, match=f"{name} has none to start from"):
+        FacesTask(options(backbone=name, weights="imagenet"), preprocessing=seen)
+
+
+def test_a_deepface_of_too_small_faces_is_refused():
+    with pytest.raises(UsageError, match="DeepFace needs 72 x 72 or more"):
+        FacesTask(options(backbone="deepface"), preprocessing=preprocessing(DataOptions(size=64)))
+
+
+def test_the_published_embedding_of_a_facenet_file_is_gone_on_with(monkeypatch):
+    held = {"last_linear.weight": torch.randn(8, 4), **{f"last_bn.{key}": torch.rand(8) for key in NORM}}
+    held["last_bn.num_batches_tracked"] = torch.tensor(3)
+    monkeypatch.setattr("foveal.tasks.faces.network.read_weights", lambda source, name: held)
+    head = EmbeddingHead((4,), 8)
+    _start_head(head, options(backbone="inception_resnet_v1", weights="20180402.pt"))
+    assert torch.equal(head.linear.weight, held["last_linear.weight"])
+    assert torch.equal(head.norm.running_var, held["last_bn.running_var"])
+    other = EmbeddingHead((4,), 6)
+    before = other.linear.weight.clone()
+    _start_head(other, options(backbone="inception_resnet_v1", weights="20180402.pt"))  # of another width
+    assert torch.equal(other.linear.weight, before)
 
 
 def test_embeddings_have_length_one_and_mirrored_faces_one_embedding(task):
@@ -137,7 +169,7 @@ def batches_of(tmp_path, **given):
 def test_batches_of_people(tmp_path):
     for batch in batches_of(tmp_path, batch_size=4, images_per_person=2):
         assert len(batch) == 4 and sorted(np.unique(batch, return_counts=True)[1]) == [2, 2]
-    with pytest.raises(UsageError, match="data.batch_size is 3, too small for two people"):
+    with pytest.raises(UsageError, match=r"data\.batch_size is 3, too small for two people"):
         batches_of(tmp_path, batch_size=3, images_per_person=2)
 
 
@@ -168,7 +200,7 @@ def test_all_pairs_of_four_images_by_hand(tmp_path):
 
 
 def test_named_pairs_and_folds_are_those_of_the_protocol(tmp_path):
-    """One pair of each kind in each of two folds: the threshold of the other fold is right for both pairs, or for one."""
+    """One pair of each kind in each of two folds: the threshold of the other fold is right for both pairs."""
     data = files(tmp_path, [0, 0, 1, 1], pairs=[(0, 1), (0, 2), (2, 3), (1, 3)], folds=[0, 0, 1, 1])
     near = [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]
     assert evaluated(data, near).summary()["accuracy"] == 1.0
