@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from ...core.errors import DataError
 from .curves import plot_distances, plot_roc
 from .far import EqualError, Rate, Roc, equal_error_rate, negatives_needed, roc, tar_at_far, threshold_at_far
+from .identification import answer, identification_at_far, rank_rate, split_gallery
 from .options import FacesOptions
 from .pairs_of_people import draw_pairs
 from .thresholds import MISSING, rates_of
@@ -19,6 +20,8 @@ from .verification import LfwAccuracy, lfw_accuracy
 _FOLDS = 10  # of LFW's protocol
 _PAIRS = 6000  # drawn for it, where the data set names none: half of them of one person, as in LFW
 _SEED = 0  # of these pairs: the same ones for every network
+_STRANGERS = 0.3  # of people, in no gallery
+_IDENTIFICATION_FARS = (0.1, 0.01)
 _PIXELS = 32  # sides of the grey images that are compared beside the network
 _MATRIX = 2**26  # products that are computed all at once, in place of pair by pair
 _BLOCK = 2**16  # pairs
@@ -40,6 +43,7 @@ class Measured(NamedTuple):
     distances: np.ndarray  # float64 (P,), of all pairs
     eer: EqualError
     roc: Roc
+    named: dict[str, float | None]  # shares of images that are named rightly, see `_identification`
 
 
 class Evaluation:
@@ -47,13 +51,15 @@ class Evaluation:
 
     The accuracy is that of LFW's protocol, on the pairs and folds that the data set names, else on pairs drawn with a
     fixed seed. All else is of all pairs of images, up to `options.max_pairs` of each kind; but of a data set that knows
-    no people, only pairs, of these. With `pixels` the same numbers are found for small grey images as they are.
+    no people, only pairs, of these. With `pixels` the same numbers are found for small grey images as they are; with
+    `identify` it is told too how often the right one of many people is named.
     """
 
-    def __init__(self, dataset: Any, options: FacesOptions, *, pixels: bool = False) -> None:
+    def __init__(self, dataset: Any, options: FacesOptions, *, pixels: bool = False, identify: bool = False) -> None:
         self._dataset = dataset
         self._options = options
         self._rates = rates_of(options)
+        self._identify = identify and getattr(dataset, "identified", True)
         self._paths: list[str] = []
         self._rows: dict[str, list[torch.Tensor]] = {"network": [], **({"pixels": []} if pixels else {})}
         self._measured: dict[str, Measured] = {}
@@ -83,7 +89,8 @@ class Evaluation:
             accuracy = lfw_accuracy(near, protocol.same, protocol.folds)
             eer, curve = equal_error_rate(all_of_them, pairs.same), roc(all_of_them, pairs.same)
             assert eer is not None and curve is not None  # there are pairs of both kinds
-            self._measured[name] = Measured(accuracy, all_of_them, eer, curve)
+            named = _identification(embeddings.numpy(), self._dataset.labels[seen]) if self._identify else {}
+            self._measured[name] = Measured(accuracy, all_of_them, eer, curve, named)
 
     def summary(self) -> dict[str, float]:
         """`accuracy` with its `standard_error`, `eer` and `auc`, shares of 1, and at the recipe's FAR the share of
@@ -105,8 +112,8 @@ class Evaluation:
         return [MISSING if distance is None else distance for distance in found]
 
     def tables(self) -> dict[str, dict[str, dict[str, float | None]]]:
-        """TAR at each FAR, with the interval that holds it with 95 % confidence, and the distance; and beside the
-        network what the pixels themselves say.
+        """TAR at each FAR, with the interval that holds it with 95 % confidence, and the distance; beside the network
+        what the pixels themselves say; and how often the right name is found.
         """
         if not self._measured:
             return {}
@@ -124,7 +131,9 @@ class Evaluation:
         beside: dict[str, dict[str, float | None]] = {
             name: {"accuracy": measured.accuracy.mean, **_rest(measured)} for name, measured in self._measured.items()
         }
-        return {"FAR": tar, **({"verification": beside} if len(beside) > 1 else {})}
+        named = {name: measured.named for name, measured in self._measured.items() if measured.named}
+        tables = {"FAR": tar, "verification": beside if len(beside) > 1 else {}, "identification": named}
+        return {name: columns for name, columns in tables.items() if columns}
 
     def remark(self) -> str | None:
         """See `Task`."""
@@ -199,6 +208,25 @@ def raw_pixels(images: torch.Tensor) -> torch.Tensor:
     ]
     rows = torch.from_numpy(np.stack(grey)).flatten(1).float()
     return F.normalize(rows - rows.mean(dim=1, keepdim=True), dim=1)
+
+
+def _identification(embeddings: np.ndarray, labels: np.ndarray) -> dict[str, float | None]:
+    """Of a gallery with one image of all people but three tenths, how often the right one comes first, or is among five
+    (rank 1, rank 5), and how often first and below the distance at which a share of the strangers is named too.
+
+    Empty where nobody could be asked for.
+    """
+    try:
+        split = split_gallery(labels, unknown=_STRANGERS, seed=_SEED)
+    except DataError:
+        return {}
+    probes = np.concatenate([split.known, split.unknown])
+    answers = answer(embeddings[split.gallery], labels[split.gallery], embeddings[probes], labels[probes])
+    rates = identification_at_far(answers, _IDENTIFICATION_FARS)
+    return {
+        **{f"rank {rank}": rank_rate(answers.ranks, rank) for rank in (1, 5)},
+        **{f"rank 1 at FAR {far:g}": None if rate is None else rate.rate for far, rate in rates.items()},
+    }
 
 
 def _rest(measured: Measured) -> dict[str, float]:

@@ -103,7 +103,9 @@ class FacesTask(Task):
 
     def begin_evaluation(self, dataset: Dataset) -> None:
         """See `Task`."""
-        self._evaluation = Evaluation(dataset, self.options, pixels=self._is_test() and self.options.baseline)
+        tested = self._is_test()
+        pixels = tested and self.options.baseline
+        self._evaluation = Evaluation(dataset, self.options, pixels=pixels, identify=tested)
 
     def evaluate(self, batch: Batch) -> None:
         """Keep the embeddings."""

@@ -11,6 +11,7 @@ from foveal.datasets.pairs import FaceFiles
 from foveal.tasks.faces.evaluation import Evaluation, Pairs, distances_of, raw_pixels
 from foveal.tasks.faces.gallery import Gallery
 from foveal.tasks.faces.head import EmbeddingHead, cells_of
+from foveal.tasks.faces.identification import split_gallery
 from foveal.tasks.faces.loss_options import LossOptions
 from foveal.tasks.faces.network import _start_head
 from foveal.tasks.faces.options import FacesOptions
@@ -197,6 +198,22 @@ def test_all_pairs_of_four_images_by_hand(tmp_path):
     assert found.thresholds() == [MISSING]  # 20 pairs of two people are needed for 0.5, and there are four
     assert "tar" not in found.summary() and found.tables()["FAR"]["TAR"] == {"0.5": None}
     assert "There are 4 pairs of two people, too few" in found.remark()
+
+
+def test_who_it_is_by_hand(tmp_path):
+    """Seven of ten people are enrolled with one of two equal pictures, so the other one finds all but those who look
+    like somebody else: of two who are enrolled, each picture is as near to either.
+    """
+    labels = [person for person in range(10) for _ in range(2)]
+    one, other = np.unique(np.array(labels)[split_gallery(np.array(labels), unknown=0.3).gallery])[:2]
+    rows = [np.eye(10, dtype=np.float32)[one if person == other else person].tolist() for person in labels]
+    evaluation = Evaluation(files(tmp_path, labels), options(), identify=True)
+    evaluation.add([f"{tmp_path}/{index}.png" for index in range(20)], torch.tensor(rows), torch.zeros(20, 3, 8, 8))
+    evaluation.compute()
+    columns = evaluation.tables()["identification"]["network"]
+    assert columns["rank 1"] == pytest.approx(1 - 2 / 7) and columns["rank 5"] == 1.0
+    assert columns["rank 1 at FAR 0.1"] is None  # six pictures of strangers, of a hundred that it takes
+    assert "identification" not in evaluated(files(tmp_path, labels), rows).tables()
 
 
 def test_named_pairs_and_folds_are_those_of_the_protocol(tmp_path):
