@@ -1,6 +1,6 @@
 """The contract that heads and tasks build on, and the one adapter that fulfils it for every network."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal, NamedTuple, Self
@@ -19,13 +19,15 @@ class Network:
     `layers` are paths of submodules of `module`. Run one after another they are the network, from the image to what its
     classifier reads; each lowers the resolution once at most. A layer may give a tuple, which the next one takes: the
     first in it is the map (NASNet's cells read two). `auxiliary` names those layers whose outputs feed auxiliary
-    classifiers in training. `layout` is the order of dimensions between the layers.
+    classifiers in training. `layout` is the order of dimensions between the layers. `rename`, a function of a module,
+    gives for a key of a published file that of `module`, where they differ; other keys it returns as they are.
     """
 
     module: nn.Module
     layers: Sequence[str]
     auxiliary: Sequence[str] = ()
     layout: Literal["NCHW", "NHWC"] = "NCHW"
+    rename: Callable[[str], str] | None = None
 
 
 class FeatureInfo(NamedTuple):
@@ -68,7 +70,7 @@ class Backbone(nn.Module):
         super().__init__()
         shapes = measure_layers(network.module, network.layers, network.layout)
         stages = list(_stages(shapes, network.module))
-        self._layout = network.layout
+        self._layout, self._rename = network.layout, network.rename
         self._levels = resolve_levels(levels, len(stages))
         self._stages = [[shape.layer for shape in stage] for stage in stages[: self._levels[-1] + 1]]
         kept = [layer for stage in self._stages for layer in stage]
@@ -139,8 +141,8 @@ class Backbone(nn.Module):
         return first.permute(0, 3, 1, 2) if self._layout == "NHWC" else first
 
     def own_keys(self, keys: Iterable[str]) -> dict[str, str]:
-        """For keys of the published network's `state_dict` those of this module's: the same."""
-        return {key: key for key in keys}
+        """For keys of the published network's `state_dict` those of this module's: the same, if it has no `rename`."""
+        return {key: self._rename(key) if self._rename else key for key in keys}
 
     def _explain(self, images: torch.Tensor, error: Exception) -> None:
         """Raise a sentence in place of `error` where the images are to blame."""

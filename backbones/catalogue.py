@@ -146,6 +146,12 @@ FAMILIES: tuple[Family, ...] = (
         "ours",
     ),
     Family(
+        "mobilefacenet",
+        ("mobilefacenet",),
+        "Chen, Liu, Gao, Han, MobileFaceNets: efficient CNNs for accurate real-time face verification, 2018",
+        "ours",
+    ),
+    Family(
         "mobilenet",
         ("mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small"),
         "Sandler et al., MobileNetV2, 2018; Howard et al., Searching for MobileNetV3, 2019",
@@ -229,6 +235,12 @@ FAMILIES: tuple[Family, ...] = (
         ("shufflenet_v2_x0_5", "shufflenet_v2_x1_0", "shufflenet_v2_x1_5", "shufflenet_v2_x2_0"),
         "Ma, Zhang, Zheng, Sun, ShuffleNet V2: practical guidelines for efficient CNN architecture design, 2018",
         "torchvision",
+    ),
+    Family(
+        "sphereface",
+        ("sphereface20",),
+        "Liu, Wen, Yu, Li, Raj, Song, SphereFace: deep hypersphere embedding for face recognition, 2017",
+        "ours",
     ),
     Family(
         "squeezenet",

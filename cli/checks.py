@@ -25,6 +25,7 @@ _RANGES = {
     "data.depth_scale": (1e-9, 1e9),
     "data.aspect_buckets": (1, 64),
     "data.batch_size": (1, 65536),
+    "data.images_per_person": (1, 1024),
     "data.num_workers": (0, 256),
     "optimizer.lr": (1e-12, 1e30),
     "optimizer.weight_decay": (0, 1e6),

@@ -96,7 +96,7 @@ def _write_sheet(trained: Path, world: "ShapesWorld", frames: int, sheet: Path) 
     if task.SEQUENTIAL:
         write_image(sheet, draw_sheet(_followed(task, world, frames), ("to follow", "truth", "prediction")))
         return
-    if world.class_names and task.class_names != world.class_names:  # a reader sorts them as files tell
+    if task.HAS_CLASSES and world.class_names and task.class_names != world.class_names:  # sorted as files tell
         world = world.with_classes({name: name for name in task.class_names})
     samples, prepare = [world[index] for index in range(len(world))], task.transform("none")
     inputs = [

@@ -148,7 +148,7 @@ def _print_table(metrics: dict[str, Any]) -> None:
         Console().print(_side_by_side(title, columns))
 
 
-def _side_by_side(title: str, columns: dict[str, dict[str, float]]) -> "Table":
+def _side_by_side(title: str, columns: dict[str, dict[str, float | None]]) -> "Table":
     from rich.table import Table
 
     table = Table()
@@ -156,8 +156,12 @@ def _side_by_side(title: str, columns: dict[str, dict[str, float]]) -> "Table":
     for name in columns:
         table.add_column(name.replace("_", " "), justify="right")
     for row in next(iter(columns.values()), {}):
-        table.add_row(row.replace("_", " "), *(f"{numbers[row]:.4f}" for numbers in columns.values()))
+        table.add_row(row.replace("_", " "), *(_number(numbers[row]) for numbers in columns.values()))
     return table
+
+
+def _number(value: float | None) -> str:
+    return "too few" if value is None else f"{value:.4f}"
 
 
 def _short(names: list[str]) -> str:

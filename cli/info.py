@@ -53,6 +53,20 @@ def _formula(calibration: dict[str, float]) -> str:
     return f"metres = {scale:.6g} x predicted {'-' if shift < 0 else '+'} {abs(shift):.6g}"
 
 
+def _thresholds(entry: dict[str, Any]) -> dict[str, str]:
+    """Of faces: the distances below which two are one person's."""
+    if entry["task"] != "faces":
+        return {}
+    from ..tasks.faces.options import FacesOptions
+    from ..tasks.faces.thresholds import known_thresholds
+
+    known = known_thresholds(
+        entry.get("thresholds", []), FacesOptions(far=entry["model"]["far"], fars=entry["model"]["fars"])
+    )
+    said = (f"{distance:.4f} at FAR {far:g}" for far, distance in sorted(known.items(), reverse=True))
+    return {"same person below": ", ".join(said) or "not known: validation had too few pairs"}
+
+
 def _print_table(entry: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.markup import escape
@@ -66,6 +80,7 @@ def _print_table(entry: dict[str, Any]) -> None:
         "parameters": f"{entry['parameters']:,}",
         "classes": f"{len(names)}: {', '.join(names[:10])}{' …' if len(names) > 10 else ''}",
         "preprocessing": ", ".join(f"{key} {value}" for key, value in entry["preprocessing"].items()),
+        **_thresholds(entry),
         **({"calibration": _formula(entry["calibration"])} if entry.get("calibration") else {}),
         **({"epoch": str(entry["epoch"] + 1)} if "epoch" in entry else {}),
         **{f"published {name}": text for name, text in entry.get("published", {}).items()},

@@ -24,6 +24,7 @@ COMMANDS = {
     "train": "train a recipe; leaves a run folder with checkpoints, metrics and plots",
     "evaluate": "metrics of a checkpoint on a data set",
     "predict": "results for images, videos, folders, globs and list files",
+    "enroll": "the people of a folder into a gallery, by which `foveal predict` names faces",
     "calibrate": "scale and shift of a depth network, from distances that are known",
     "merge": "the results of a prediction that was done in shards, as one",
     "info": "what is in a checkpoint",
@@ -31,6 +32,7 @@ COMMANDS = {
     "draw-data": "write a drawn data set in any format, with known truth",
     "check-data": "what is wrong with a data set, file by file",
     "fit-anchors": "anchors that fit a detection data set, as lines for its recipe",
+    "fit-detector": "train MTCNN, a detector of faces, on drawn people",
     "prepare": "cut the crops that a tracker learns from, once, to decode less in each epoch",
 }
 

@@ -18,7 +18,10 @@ from .main import CommandParser
 from .prediction import option, predict, verdict
 from .targets import parse_box
 
-_FORMATS = "of boxes: coco,yolo,crops; of masks: coco; of edges: binary,svg,geojson; of depth: npy,ply; of all: parquet"
+_FORMATS = (
+    "of boxes: coco,yolo,crops; of masks: coco; of edges: binary,svg,geojson; of depth: npy,ply; of faces: "
+    "embeddings,crops; of all: parquet"
+)
 
 
 def run(arguments: list[str]) -> int:
@@ -94,7 +97,8 @@ def _add_arguments(parser: CommandParser) -> None:
         metavar="PATH",
         nargs="+",
         help="image and video files, folders, globs, zip and tar archives, s3://... and other addresses, @list.txt "
-        "with a path a line, or - for such a list from standard input",
+        "with a path a line, or - for such a list from standard input; of faces two image files, or a table of pairs "
+        "(.csv with a,b), are compared too",
     )
     add(
         "--out",
@@ -159,7 +163,11 @@ def _add_task_options(parser: CommandParser) -> None:
     )
     add("--select", action="store_true", help="draw such boxes in a window")
     add("--redetect", action="store_true", default=None, help="look for a lost target all over the frame")
-    parser.set_defaults(targets=None)
+    add("--far", type=float, metavar="SHARE", help="of pairs of two people that may be taken for one (default: recipe)")
+    add("--gallery", metavar="FILE", help="name each face by the people in it; see `foveal enroll`")
+    add("--detector", metavar="FILE", help="finds faces: MTCNN's weights or YuNet's .onnx (default: they are cut out)")
+    add("--blur-unknown", action="store_true", default=None, help="of --draw, faces that nobody in --gallery has")
+    parser.set_defaults(targets=None, pairs=None)
 
 
 def _shard(text: str) -> tuple[int, int]:
@@ -214,6 +222,7 @@ _BOUNDS: dict[str, tuple[Callable[[float], bool], str]] = {
     "tile": (lambda value: value >= 32, "32 or more pixels"),
     "overlap": (lambda value: 0 <= value <= 0.9, "from 0 to 0.9"),
     "crf": (lambda value: 0 <= value <= 100, "from 0 to 100"),
+    "far": (lambda value: 0 < value <= 0.5, "above 0 and at most 0.5"),
 }
 
 

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 from ..core.errors import DataError, Interrupted, UsageError
 from ..core.inputs import find_checkpoint
 from ..core.options import PredictionOptions
+from ..core.run_folder import PAIRS
 from ..core.sequences import list_sequences
 from ..core.stop import Stop
 from ..tasks import is_ready_made
+from .comparison import caution, compare, find_pairs, listed_pairs
 from .targets import find_targets
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 # What results depend on.
 _RESULTS = ("precision", "engine", "compile", "batch_size", "every", "exact", "draw", "report", "crop_margin")
 _WISHES = {"crops": "--save-crops", "ply": "--focal or --intrinsics"}  # that ask for a format too
+_FEW = 4  # images a step, where they are as large as their files
 _TASK_OPTIONS = tuple(field.name for field in fields(PredictionOptions))
 
 
@@ -62,7 +65,8 @@ def predict(given: Any) -> int:
     cv2.setNumThreads(0)  # readers are processes and writers threads of their own
     device = find_device(given.device)
     models = _load(given)
-    given.batch_size = given.batch_size or _trained_batch_size(models[0].task) or 32
+    few = _FEW if given.detector not in (None, "none") else None
+    given.batch_size = given.batch_size or few or _trained_batch_size(models[0].task) or 32
     with ExitStack() as stack:
         runs = [
             stack.enter_context(RunFolder(model.out, _identity(given, model, device), NAMES, overwrite=given.overwrite))
@@ -74,8 +78,12 @@ def predict(given: Any) -> int:
         left = [(model, run) for model, run in zip(models, runs, strict=True) if run.summary is None]
         done = iter(_run(given, left, device) if left else [])
         summaries = [run.summary or next(done) for run in runs]
+        wrong = sum(compare(given.pairs, model.task, model.out, _say) for model in models if given.pairs is not None)
     worst = max(range(len(summaries)), key=lambda number: summaries[number]["failed"])
-    return verdict(summaries[worst], runs[worst].path, given.max_bad)
+    code = verdict(summaries[worst], runs[worst].path, given.max_bad)
+    if wrong > given.max_bad:
+        raise DataError(f"{wrong} pair{'s' * (wrong > 1)} could not be compared; {PAIRS} in {given.out} says why.")
+    return code
 
 
 def verdict(summary: dict[str, Any], out: Path, max_bad: int) -> int:
@@ -98,10 +106,12 @@ def _load(given: Any) -> list[_Model]:
     if any(task.SEQUENTIAL for task in tasks):
         given.sequences = list_sequences(given.paths, given.out)
         given.targets = find_targets(given.sequences, given.box, given.select)
+    if given.gallery is None and any(task.COMPARES for task in tasks):
+        given.pairs = find_pairs(given.paths)
     models: list[_Model] = []
     taken: list[Path] = []
     for name, task in zip(given.models, tasks, strict=True):
-        task.prediction_options = _task_options(given, task)
+        task.predict_by(_task_options(given, task))
         out = given.out if len(tasks) == 1 else _free(given.out / _short(name), taken)
         taken.append(out)
         shard = "shard-{}-of-{}".format(*given.shard) if given.shard else ""
@@ -171,9 +181,10 @@ def _inputs(given: Any, runs: Sequence["RunFolder"]) -> list["InputList"]:
     if begun is not None and begun.state is not None:
         listed = InputList.from_plain(begun.state["inputs"], begun.inputs)
     else:
+        named = given.sequences if given.targets is not None else listed_pairs(given.pairs)
         listed = (
-            write_list(runs[0].inputs, given.sequences)
-            if given.targets is not None
+            write_list(runs[0].inputs, named)
+            if named is not None
             else list_inputs(given.paths, runs[0].inputs, leave_out=given.out)
         )
         listed = find_doubled(listed) if {"yolo", "crops"}.intersection(_format_names(given)) else listed
@@ -225,6 +236,8 @@ def _finish(given: Any, model: _Model, writer: "FolderWriter", saved: float) -> 
         f"Done: {summary['predicted']} {what} predicted, {summary['failed']} unreadable, {summary['seconds']:.1f} s "
         f"({summary['rate']:.0f} images/s); results in {model.out}"
     )
+    if said := caution(model.task):
+        _say(said)
     return summary
 
 
@@ -241,6 +254,8 @@ def _identity(given: Any, model: _Model, device: "torch.device") -> dict[str, An
         "formats": list(model.formats),
         **{option(name): value for name, value in asdict(model.task.prediction_options).items() if name != "targets"},
         **({"--box": _said_boxes(given.targets)} if given.targets else {}),
+        **({"pairs": given.pairs.digest} if given.pairs is not None else {}),
+        **({"gallery": _digest(Path(given.gallery))} if given.gallery is not None else {}),
     }
 
 

@@ -100,11 +100,8 @@ def _train(recipe: Recipe, folder: Path, *, overwrite: bool, resume: bool) -> in
     if overwrite:
         clear_folder(folder, task)
     (folder / "recipe.yaml").write_text(_yaml(recipe), encoding="utf-8")
-    print(
-        f"{counts['train']} images to train, {counts['val']} to validate, {len(task.class_names)} classes; "
-        f"run in {folder}",
-        flush=True,
-    )
+    classes = f", {len(task.class_names)} classes" if task.HAS_CLASSES else ""
+    print(f"{counts['train']} images to train, {counts['val']} to validate{classes}; run in {folder}", flush=True)
     fit(task, data, recipe.trainer, folder, clip_norm=recipe.optimizer.clip_norm, resume=last)
     _report(task, data, recipe, folder, held_out)
     return 0

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from .cores import number_of_cores
 from .errors import DataError, FovealError, UsageError
 from .options import DataOptions
-from .sampling import Draw, EpochBatches, EpochOrder, aspect_buckets, balanced_weights
+from .sampling import Draw, EpochBatches, EpochOrder, PeopleBatches, aspect_buckets, balanced_weights
 from .transforms import Transform, sample_seed
 from .types import Batch, Preprocessing
 
@@ -91,11 +91,7 @@ class DataModule(pl.LightningDataModule):
         """Shuffled and augmented; a resumed epoch goes on behind the batches that it has already had."""
         options = self.options
         dataset = self.training_data(self.dataset("train"), options.augment)
-        epoch, used = self.start
-        weights = _balanced(dataset) if options.sampling == "balanced" else None
-        buckets = _shapes(dataset, options.aspect_buckets) if options.aspect_buckets > 1 else None
-        order = EpochOrder(len(dataset), self.seed, epoch, weights)
-        batches = EpochBatches(order, options.batch_size, skip=used, buckets=buckets)
+        batches = self._batches_of_people(dataset) if options.sampling == "people" else self._batches(dataset)
         prepared = _Prepared(dataset, self.transform(options.augment), self.seed, options.on_error, replace=True)
         return self._loader(prepared, batch_sampler=batches)
 
@@ -112,6 +108,29 @@ class DataModule(pl.LightningDataModule):
         dataset, transform = self.dataset(split), self.transform("none")
         prepared = _Prepared(dataset, transform, self.seed, self.options.on_error, keep_truth=True)
         return self._loader(prepared, batch_size=self.options.batch_size)
+
+    def _batches(self, dataset: Dataset) -> EpochBatches:
+        options = self.options
+        epoch, used = self.start
+        weights = _balanced(dataset) if options.sampling == "balanced" else None
+        buckets = _shapes(dataset, options.aspect_buckets) if options.aspect_buckets > 1 else None
+        order = EpochOrder(len(dataset), self.seed, epoch, weights)
+        return EpochBatches(order, options.batch_size, skip=used, buckets=buckets)
+
+    def _batches_of_people(self, dataset: Dataset) -> PeopleBatches:
+        size, images = self.options.batch_size, self.options.images_per_person
+        if len(dataset.labels) != len(dataset):
+            raise UsageError("data.sampling people needs one person an image, and this data set has none.")
+        if self.options.aspect_buckets > 1:
+            raise UsageError("data.sampling people and data.aspect_buckets both say what makes a batch; leave out one.")
+        if size < 2 * images:
+            raise UsageError(
+                f"data.batch_size is {size}, too small for two people with data.images_per_person {images} each; raise "
+                "it, or lower that."
+            )
+        epoch, used = self.start
+        people = size // images
+        return PeopleBatches(dataset.labels, people=people, images=images, seed=self.seed, epoch=epoch, skip=used)
 
     def _loader(self, dataset: "_Prepared", **batches: Any) -> DataLoader:
         workers = number_of_workers(self.options.num_workers)

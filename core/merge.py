@@ -11,7 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UsageError
-from .run_folder import DEPTH_ABOUT, DEPTH_SCALE, PARQUET, REPORT, SUMMARY, GrowingFile, RunFolder
+from .run_folder import (
+    DEPTH_ABOUT,
+    DEPTH_SCALE,
+    EMBEDDINGS,
+    EMBEDDINGS_OF,
+    PARQUET,
+    REPORT,
+    SUMMARY,
+    GrowingFile,
+    RunFolder,
+)
 
 _SHARD = "shard"  # the entry of a run's identity
 # COCO's lists have an entry a line: how many lines come before, which entry is the number of an image, and the end.
@@ -42,7 +52,7 @@ def merge(folder: Path, *, overwrite: bool = False) -> dict[str, Any]:
                 _take_first(run, name, there)
             elif any(path.is_dir() for path in there):
                 _join_folders(run, name, there)
-            elif name not in (SUMMARY, REPORT, PARQUET):
+            elif name not in (SUMMARY, REPORT, PARQUET, EMBEDDINGS, EMBEDDINGS_OF):
                 _join_lines(run.growing(name), there, head=name.endswith(".csv"))
         run.sync()
         whole = _joined(summaries)
@@ -50,6 +60,10 @@ def merge(folder: Path, *, overwrite: bool = False) -> dict[str, Any]:
             from .parquet import write_parquet
 
             write_parquet(run, frames=whole["inputs"]["videos"] > 0)
+        if EMBEDDINGS in names:
+            from .embedding_formats import write_embeddings
+
+            write_embeddings(run, frames=whole["inputs"]["videos"] > 0)
         run.finish(whole)
         return whole
 

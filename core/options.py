@@ -35,7 +35,10 @@ class DataOptions:
         augment: random changes to training images; a task names its own, and `none` is always there. For detection also
             a list of single steps, [photometric, expand, iou_crop, scales, flip].
         batch_size: images a step.
-        sampling: uniform, each image once an epoch; balanced, images of rare classes more often.
+        sampling: uniform, each image once an epoch; balanced, images of rare classes more often; people, batches of
+            batch_size / images_per_person people of each of whom there are that many images, as losses of pairs and
+            triplets need them.
+        images_per_person: of such a batch.
         aspect_buckets: batches of images of like shape, sorted into this many kinds of height by width; 1 for none.
         num_workers: processes that read images; by default one less than the cores, and at most eight.
         on_error: what an image that cannot be read does: stop the run, or be skipped with a warning.
@@ -59,7 +62,8 @@ class DataOptions:
     grey: bool = False
     augment: str | list[str] = "none"
     batch_size: int = 32
-    sampling: Literal["uniform", "balanced"] = "uniform"
+    sampling: Literal["uniform", "balanced", "people"] = "uniform"
+    images_per_person: int = 4
     aspect_buckets: int = 1
     num_workers: int | None = None
     on_error: Literal["stop", "skip"] = "stop"
@@ -92,6 +96,12 @@ class PredictionOptions:
             through the image's middle.
         targets: of videos and folders of frames, by their paths: boxes xyxy in the first frame, which are followed.
         redetect: a target that is lost is looked for all over the frame.
+        far: of two faces, how often those of two people may be taken for one person's: the largest share of pairs;
+            None for the one that the recipe names.
+        gallery: the file of people who are to be named, as `foveal enroll` writes it.
+        detector: what finds faces: a file with the weights of MTCNN, or YuNet's ONNX file; None where each image is a
+            face that was cut out and aligned before.
+        blur_unknown: in drawn pictures, make faces that nobody in the gallery has unrecognisable.
     """
 
     top_k: int = 5
@@ -112,6 +122,10 @@ class PredictionOptions:
     intrinsics: tuple[float, float, float, float] | None = None
     targets: dict[str, list[list[float]]] = field(default_factory=dict)
     redetect: bool = False
+    far: float | None = None
+    gallery: str | None = None
+    detector: str | None = None
+    blur_unknown: bool = False
 
 
 @dataclass

@@ -33,6 +33,8 @@ COLUMNS: Mapping[str, str] = {
     "known": "float64",
     "normals": "string",
     "lost": "list bool_",
+    "embedding": "list float32",
+    "embeddings": "list list float32",
 }
 _ALWAYS = ("path", "size", "labels", "scores", "names")
 _GROUP = 2**22  # bytes of lines: so much is in memory at once, and is a group of rows in the file

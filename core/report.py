@@ -123,6 +123,9 @@ def rebuilt(line: Mapping[str, Any], folder: Path) -> Prediction:
             values[key] = torch.tensor(values[key], dtype=kind)
     if "boxes" in values:
         values["boxes"] = torch.tensor(values["boxes"], dtype=torch.float32).reshape(-1, 4)
+    for key in ("embedding", "embeddings"):
+        if key in values:
+            values[key] = torch.tensor(values[key], dtype=torch.float32)
     if "mask" in values:
         values["mask"] = torch.from_numpy(read_mask(folder / values["mask"]))
     if "edges" in values:

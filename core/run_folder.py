@@ -33,6 +33,8 @@ SUMMARY, REPORT, PARQUET = "summary.json", "report.html", "predictions.parquet" 
 # Of maps of depth: how many of their steps are a metre, where `datasets/depths.py` looks for it, and all else about
 # them.
 DEPTH_SCALE, DEPTH_ABOUT = "depth_scale.txt", "depth.json"
+EMBEDDINGS, EMBEDDINGS_OF = "embeddings.npy", "embeddings.csv"  # made at the end too
+PAIRS = "pairs.csv"  # of images that are compared, behind the end
 _STATE, _MADE, _LOCK = "state.json", "made", "lock"
 _THREADS = 4  # that write whole files: each holds a prediction
 

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from torch.utils.data import Sampler
 
+from .errors import DataError
+
 
 class Draw(NamedTuple):
     """What the training sampler hands to the data set: an epoch's draw of one image."""
@@ -85,6 +87,89 @@ class EpochBatches(Sampler[list[Draw]]):
         rest = [draw for _, batch in sorted(waiting.items()) for draw in batch]
         for start in range(0, len(rest), self.batch_size):
             yield rest[start : start + self.batch_size]
+
+
+class PeopleBatches(Sampler[list[Draw]]):
+    """Batches of `people` different people with `images` of each, whose images are then compared within the batch.
+
+    `labels`: int (N,), who is in each image; those with fewer than `least_images` are left out. An epoch has about as
+    many draws as there are images. In it everybody is drawn as often as anyone else, give or take once, however many
+    images there are of them; and so is each image among those of its person. A person with fewer than `images` repeats
+    some; where there are fewer than `people`, a batch has them all. `skip` batches of the first epoch are left out, as
+    in `EpochBatches`. Hermans, Beyer, Leibe 2017, section 2.
+
+    Raises DataError if all people are left out.
+    """
+
+    def __init__(
+        self,
+        labels: np.ndarray,
+        *,
+        people: int,
+        images: int,
+        seed: int,
+        epoch: int = 0,
+        skip: int = 0,
+        least_images: int = 1,
+    ) -> None:
+        groups = _indices_of_people(np.asarray(labels))
+        self._indices = [indices for indices in groups if len(indices) >= least_images]
+        if not self._indices:
+            raise DataError(f"None of the {len(groups)} people has {least_images} images in training; give more.")
+        self.people = min(people, len(self._indices))
+        self.images = images
+        self.seed = seed
+        self.epoch = epoch
+        self._first = (epoch, skip)
+
+    @property
+    def sampler(self) -> "PeopleBatches":
+        """Where Lightning looks for `set_epoch`."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iteration gives."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        skip = self._first[1] if self.epoch == self._first[0] else 0
+        return islice(self._batches(self.epoch), skip, len(self))
+
+    def __len__(self) -> int:
+        drawable = sum(len(indices) for indices in self._indices)
+        return max(1, round(drawable / (self.people * self.images)))
+
+    def _batches(self, epoch: int) -> Iterator[list[Draw]]:
+        rng = np.random.default_rng((self.seed, epoch))
+        images: dict[int, Iterator[np.ndarray]] = {}
+        for people in _groups(np.arange(len(self._indices)), self.people, rng):
+            batch = []
+            for person in people.tolist():
+                if person not in images:
+                    images[person] = _groups(self._indices[person], self.images, rng)
+                batch += [Draw(epoch, index) for index in next(images[person]).tolist()]
+            yield batch
+
+
+def _indices_of_people(labels: np.ndarray) -> list[np.ndarray]:
+    order = np.argsort(labels, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(labels[order])) + 1) if len(labels) else []
+
+
+def _groups(items: np.ndarray, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Groups of so many items without end: at any time each was given as often as any other, give or take once, and
+    within a group too, so that none is twice in a group of fewer than there are.
+    """
+    whole, rest = divmod(size, len(items))
+    waiting = items[:0]
+    while True:
+        if len(waiting) < rest:
+            fresh = rng.permutation(items)
+            # What is left of the last round comes first; the new round fills up with others, and has these later.
+            filling = fresh[~np.isin(fresh, waiting)][: rest - len(waiting)]
+            waiting = np.concatenate([waiting, filling, fresh[~np.isin(fresh, filling)]])
+        yield np.concatenate([*[items] * whole, waiting[:rest]])
+        waiting = waiting[rest:]
 
 
 def aspect_buckets(sizes: Sequence[tuple[int, int]] | np.ndarray, number: int) -> np.ndarray:

@@ -43,6 +43,7 @@ class Task(pl.LightningModule):
     ALWAYS: ClassVar[tuple[str, ...]] = ()  # of these, those that are written unasked
     SEQUENTIAL: ClassVar[bool] = False  # predicts frames one after another, each by what was in those before
     HAS_CLASSES: ClassVar[bool] = True  # whether the names in a data set are classes, or of people or sequences
+    COMPARES: ClassVar[bool] = False  # says of two images how far they are apart
 
     luma: torch.Tensor
     mean: torch.Tensor
@@ -97,6 +98,9 @@ class Task(pl.LightningModule):
         """Scalars that are summed and minimised, by name."""
         raise NotImplementedError
 
+    def begin_evaluation(self, dataset: Dataset) -> None:
+        """Told before an evaluation what it is of, for metrics that need what no image says of itself, as pairs."""
+
     def evaluate(self, batch: Batch) -> None:
         """Update the metrics with a batch."""
         raise NotImplementedError
@@ -104,6 +108,10 @@ class Task(pl.LightningModule):
     def evaluate_by(self, options: Any) -> None:
         """From now on evaluate by `options`, which are the task's own but for EVALUATION_OPTIONS."""
         self.options = options
+
+    def predict_by(self, options: PredictionOptions) -> None:
+        """From now on predict by `options`, of which PREDICTION_OPTIONS mean something; reads files that they name."""
+        self.prediction_options = options
 
     def compute_metrics(self) -> dict[str, float]:
         """The metrics since the last call, by name; forgets them."""
@@ -151,9 +159,9 @@ class Task(pl.LightningModule):
         """
         return {}
 
-    def tables(self) -> dict[str, dict[str, dict[str, float]]]:
-        """The newest metrics that are to be compared side by side: what the columns are of, to column to row to number;
-        all columns of a table have the same rows.
+    def tables(self) -> dict[str, dict[str, dict[str, float | None]]]:
+        """The newest metrics that are to be compared side by side: what the columns are of, to column to row to number,
+        or None where there is too little to tell; all columns of a table have the same rows.
         """
         return {}
 
@@ -238,6 +246,14 @@ class Task(pl.LightningModule):
         """Predict."""
         return self.predict(batch)
 
+    def on_validation_start(self) -> None:
+        """Say what is validated."""
+        self._begin_evaluation(self.trainer.val_dataloaders)
+
+    def on_test_start(self) -> None:
+        """Say what is tested."""
+        self._begin_evaluation(self.trainer.test_dataloaders)
+
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of the validation images."""
         self._log_metrics("val")
@@ -290,6 +306,11 @@ class Task(pl.LightningModule):
         task.recipe, task.last_metrics = entry.get("recipe", {}), entry.get("metrics", {})
         task.fingerprints, task.thresholds = entry.get("fingerprints", {}), entry.get("thresholds", [])
         return task.eval()
+
+    def _begin_evaluation(self, loader: Any) -> None:
+        dataset = getattr(getattr(loader, "dataset", None), "dataset", None)  # of `DataModule`, which prepares it
+        if dataset is not None:
+            self.begin_evaluation(dataset)
 
     def _log_metrics(self, phase: str) -> None:
         self.last_metrics = self.compute_metrics()

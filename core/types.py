@@ -83,6 +83,8 @@ class Prediction(TypedDict):
     normals: NotRequired[torch.Tensor]
     lost: NotRequired[torch.Tensor]  # bool (K,), of targets that are followed: their boxes are guesses
     frame: NotRequired[int]  # of a video: the frame's number, from 0; `path` is the video's
+    embedding: NotRequired[torch.Tensor]  # float32 (D,), of unit length: of an image that is a face
+    embeddings: NotRequired[torch.Tensor]  # float32 (K, D): of the faces in `boxes`, where nobody is to be named
 
 
 # How pixels are mixed when an image is resized: linear, of 2 x 2 of them, however many become one (torchvision's

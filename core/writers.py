@@ -24,6 +24,7 @@ from .box_formats import Crops, Yolo
 from .coco_results import Coco
 from .depth_formats import Depth, Normals, Npy, Ply
 from .edge_formats import Binary, Edges, GeoJson, Svg
+from .embedding_formats import Embeddings
 from .errors import UsageError, unknown
 from .formats import LONGEST, Format, Formats, Item, text_bytes, without_image
 from .frames import read_header
@@ -32,7 +33,7 @@ from .input_list import InputList
 from .mask_formats import Masks, PixelFiles, Probabilities
 from .parquet import Parquet
 from .report import Draw, Report
-from .run_folder import DEPTH_ABOUT, DEPTH_SCALE, REPORT, SUMMARY, RunFolder
+from .run_folder import DEPTH_ABOUT, DEPTH_SCALE, PAIRS, REPORT, SUMMARY, RunFolder
 from .track_formats import Tracks
 from .types import Prediction
 from .videos import VideoFile
@@ -48,6 +49,7 @@ FORMATS: Mapping[str, type[Format]] = {
     "npy": Npy,
     "ply": Ply,
     "tracks": Tracks,
+    "embeddings": Embeddings,
     "parquet": Parquet,
 }
 OF_ALL_TASKS = ("parquet",)
@@ -66,6 +68,7 @@ NAMES = (
     "pictures",
     DEPTH_SCALE,
     DEPTH_ABOUT,
+    PAIRS,
     *(kind.FOLDER for kind in _PIXELS),
     *(name for kind in FORMATS.values() for name in kind.NAMES),
 )

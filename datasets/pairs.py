@@ -15,10 +15,12 @@ class FaceFiles(LabelledFiles):
     """Image files with one person each.
 
     `class_names` are the people, `labels` int64 (N,) the identity of each image. `pairs` int64 (P, 2) are indices of
-    images to compare, `folds` int64 (P,) the fold of each pair; both are empty where the format names no pairs.
+    images to compare, `folds` int64 (P,) the fold of each pair; both are empty where the format names no pairs. Where
+    people are known by pairs alone, as in a table of them, it is not `identified`: two of them may be one.
     """
 
     TRUTHS = ("labels", "pairs", "folds")
+    identified = True
 
     def __init__(
         self,

@@ -68,7 +68,33 @@ def open_split(
     if split in given:
         note_shared_people(split, images.values(), training, file.name, findings)
     dataset = number_faces(file.parent, images, [(row.a, row.b) for row in chosen], [row.fold for row in chosen])
+    dataset.identified = False
     return draw_people(dataset, split, given, fractions, seed, where=file, findings=findings)
+
+
+def read_pairs(file: Path) -> list[tuple[str, str, bool | None]]:
+    """The pairs of a table, to be compared: two paths, relative to its folder, and whether they show one person, None
+    where there is no column `same` or nothing in it. The images need not be there.
+
+    Raises DataError for what is no such table, naming the line: nobody wants distances of half of it.
+    """
+    head, *records = _records(file)
+    columns = [name.lower() for name in head.fields]
+    if "same" not in columns:
+        columns, records = [*columns, "same"], [each._replace(fields=[*each.fields, ""]) for each in records]
+    _check_columns(file, columns)
+    place = columns.index("same")
+    pairs = []
+    for index, record in enumerate(records):
+        told = record.fields[place] if place < len(record.fields) else "0"
+        fields = [value or "0" if at == place else value for at, value in enumerate(record.fields)]
+        found = _row(index, record._replace(fields=fields), columns)
+        if not isinstance(found, _Row):
+            raise DataError(f"'{file}', line {record.line}: {found[1]}.")
+        pairs.append((found.a, found.b, found.same if told else None))
+    if not pairs:
+        raise DataError(f"'{file}' has a header and no rows: write one row per pair.")
+    return pairs
 
 
 def write_split(samples: Iterable[dict[str, Any]], root: Path, *, split: str, class_names: Sequence[str]) -> None:
@@ -135,12 +161,7 @@ def _rows(file: Path, findings: Findings) -> list[_Row]:
     """The rows that make sense by themselves, each pair once."""
     head, *records = _records(file)
     columns = [name.lower() for name in head.fields]
-    for name in ("a", "b", "same"):
-        if columns.count(name) != 1:
-            shown = ",".join(head.fields)[:200]
-            raise DataError(
-                f"'{file}', line 1: {columns.count(name) or 'no'} column called {name} in '{shown}'; {_HEADER}."
-            )
+    _check_columns(file, columns)
     if not records:
         raise DataError(f"'{file}' has a header and no rows: write one row per pair.")
     rows, seen = [], {}
@@ -157,6 +178,15 @@ def _rows(file: Path, findings: Findings) -> list[_Row]:
         action = "refused" if found[0] == "LEAVES_ROOT" else "left out"
         findings.note(found[0], file.name, found[1], place=place, action=action, index=index)
     return rows
+
+
+def _check_columns(file: Path, columns: Sequence[str]) -> None:
+    for name in ("a", "b", "same"):
+        if columns.count(name) != 1:
+            shown = ",".join(columns)[:200]
+            raise DataError(
+                f"'{file}', line 1: {columns.count(name) or 'no'} column called {name} in '{shown}'; {_HEADER}."
+            )
 
 
 def _row(index: int, record: _Record, columns: Sequence[str]) -> _Row | tuple[str, str]:

@@ -23,6 +23,7 @@ TASKS = {
     "edges": "how likely each pixel is on an edge",
     "depth": "how many metres away each pixel is",
     "tracking": "where a target goes from frame to frame",
+    "faces": "whose face it is, or whether two are of one person",
 }
 
 # Of the data set that a ready-made model was trained on: what it does.

@@ -21,10 +21,13 @@ def draw_face(identity: int, view: int, *, size: int = 112, seed: int = 0) -> np
     `identity` and `view` are any whole numbers of 0 or more. A view draws pose (yaw to 32 degrees, pitch to 15, roll to
     14), light, expression, clothes and background anew.
     """
-    head = _head(identity, view, size, seed)
-    for part in (_background, _back_hair, _body, _ears, _skin, _beard, _mouth, _nose, _eyes, _brows, _hair, _glasses):
-        part(head)
-    return head.lit(halved(head.canvas))
+    return _drawn(_head(identity, view, size, seed))[0]
+
+
+def cut_out_face(identity: int, view: int, *, size: int = 112, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """The same portrait, and how much of each pixel is person and not background: uint8 (size, size), 0 to 255."""
+    portrait, parts = _drawn(_head(identity, view, size, seed))
+    return portrait, (np.minimum(parts, 150).astype(np.uint16) * 255 // 150).astype(np.uint8)
 
 
 def face_landmarks(identity: int, view: int, *, size: int = 112, seed: int = 0) -> np.ndarray:
@@ -40,10 +43,26 @@ def face_landmarks(identity: int, view: int, *, size: int = 112, seed: int = 0) 
     return np.concatenate([eyes, nose, corners]).astype(np.float32)
 
 
+def face_box(identity: int, view: int, *, size: int = 112, seed: int = 0) -> np.ndarray:
+    """The box around a view's face, from the hairline to the chin: float32 (4,), xyxy in continuous pixels."""
+    head = _head(identity, view, size, seed)
+    outline = _smooth(_both(_skull(head)))
+    edge = head.on_rim(outline[outline[:, 1] > -0.8])
+    return np.concatenate([edge.min(axis=0), edge.max(axis=0)]).astype(np.float32)
+
+
 def face_pose(identity: int, view: int, *, seed: int = 0) -> tuple[float, float, float]:
     """Yaw (to the picture's right), pitch (up) and roll (clockwise) of a view, in degrees."""
     values = draw_moment(identity, view, seed).values
     return values["yaw"], values["pitch"], values["roll"]
+
+
+def _drawn(head: Head) -> tuple[np.ndarray, np.ndarray]:
+    """The portrait, and of each pixel 0 for the background, 150 for the body and 255 for the head."""
+    for part in (_background, _back_hair, _body, _ears, _skin, _beard, _mouth, _nose, _eyes, _brows, _hair, _glasses):
+        part(head)
+    drawn = halved(head.canvas)
+    return head.lit(drawn), drawn[..., 3]
 
 
 def _head(identity: int, view: int, size: int, seed: int) -> Head:

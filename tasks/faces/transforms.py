@@ -12,6 +12,11 @@ def transform(preprocessing: Preprocessing, augment: str = "none") -> Transform:
     return Transform(AUGMENTATIONS[augment](preprocessing))
 
 
+def unchanged() -> Transform:
+    """The way of an image in which faces are yet to be found."""
+    return Transform([])
+
+
 def _photos(preprocessing: Preprocessing) -> list[A.BasicTransform]:
     # Faces come aligned: small moves, a mirror, other light.
     move = A.Affine(scale=(0.95, 1.05), translate_percent=(-0.04, 0.04), rotate=(-5, 5), p=0.5)

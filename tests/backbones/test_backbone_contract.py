@@ -39,7 +39,7 @@ STRIDES = {
         ("lenet*", "nin_cifar", "all_cnn_c", "highway*", "rir", "wrn_*", "densenet_bc_*", *CIFAR), (1, 2, 4)
     ),
     **dict.fromkeys(("alexnet*", "nin", "convnext_*", "swin_*"), (4, 8, 16, 32)),
-    "squeezenet*": (2, 4, 8, 16),
+    **dict.fromkeys(("squeezenet*", "sphereface*", "mobilefacenet"), (2, 4, 8, 16)),
     "unet": (1, 2, 4, 8, 16),
     "vgg*": (1, 2, 4, 8, 16, 32),
 }

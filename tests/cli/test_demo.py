@@ -11,7 +11,8 @@ from foveal.tasks import TASKS, demo
 @pytest.fixture
 def short(monkeypatch):
     """A demonstration of the same steps with few images."""
-    images = {"classification": 80, "detection": 12, "segmentation": 12, "edges": 12, "depth": 12, "tracking": 96}
+    images = {"classification": 80, "detection": 12, "segmentation": 12, "edges": 12, "depth": 12}
+    images |= {"tracking": 96, "faces": 60}
     sizes = {"tracking": 96}  # in smaller frames a target may be too small to begin with
     monkeypatch.setattr(
         "foveal.cli.demo.demo", lambda task: demo(task)._replace(images=images[task], size=sizes.get(task, 32))

@@ -63,7 +63,7 @@ def test_every_recipe_runs_on_tiny_data(name, blobs, tmp_path):
     line += ["--model.weights", "null", "--data.num_workers", "0", "--data.batch_size", "4"]
     line += ["--trainer.limit_train_batches", "2"]
     if name.startswith(
-        ("detection/", "segmentation/", "edges/", "depth/", "tracking/")
+        ("detection/", "segmentation/", "edges/", "depth/", "tracking/", "faces/")
     ):  # drawn scenes, whatever the recipe's format
         line += ["--data.format", "shapes", "--data.images", "4", "--data.size", "96", "--data.batch_size", "2"]
         line += ["--data.aspect_buckets", "1"]  # they are all alike
@@ -71,6 +71,9 @@ def test_every_recipe_runs_on_tiny_data(name, blobs, tmp_path):
         line += ["--data.root", str(blobs), "--data.size", "64"]
     if name.startswith("tracking/"):  # the first frames of videos
         line += ["--data.images", "24", "--data.splits", "[0.5, 0.25, 0.25]", "--model.pairs_per_sequence", "8"]
+    if name.startswith("faces/"):  # two people to learn, one to validate, one to test
+        line += ["--data.images", "20", "--data.splits", "[0.5, 0.25, 0.25]"]
+        line += ["--data.images_per_person", "2", "--data.batch_size", "4"]
     if name.startswith("tracking/") and "resnet50" in name:
         line += ["--model.exemplar_size", "63", "--model.search_size", "127"]
     if name.startswith("edges/") and not name.endswith("_shapes"):

@@ -1,0 +1,93 @@
+"""Faces found in pictures, and who of a gallery they are."""
+
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+
+from ...core.data import to_tensor
+from ...core.errors import UsageError
+from ...core.types import Prediction
+from .align import cut_face
+from .detector import Face, FaceDetector, build_detector
+from .gallery import Gallery
+from .search import Search
+from .thresholds import Threshold
+
+UNKNOWN = "unknown"
+NO_DETECTOR = "none"
+
+
+class Finder:
+    """Finds the faces of a picture, and cuts them out as a network with an input of `size` pixels sees them."""
+
+    def __init__(self, detector: FaceDetector, size: int) -> None:
+        self.detector = detector
+        self.size = size
+
+    @classmethod
+    def from_file(cls, path: str | None, size: int) -> Self | None:
+        """With the detector whose file `path` is: YuNet's ends in .onnx, any other is of MTCNN. None for none at all,
+        be it said by None or by "none".
+        """
+        if path is None or path == NO_DETECTOR:
+            return None
+        if not Path(path).exists():
+            raise UsageError(
+                f"--detector {path}: there is no such file; give the weights of MTCNN, which `foveal fit-detector` "
+                "makes, YuNet's .onnx file, or none for images that are faces already."
+            )
+        return cls(build_detector("yunet" if path.lower().endswith(".onnx") else "mtcnn", path), size)
+
+    def find(self, image: np.ndarray) -> tuple[list[Face], torch.Tensor]:
+        """The faces of an image uint8 (H, W, 3), by falling score, and their crops, uint8 (K, 3, S, S)."""
+        faces = self.detector.detect(image)
+        crops = [to_tensor(cut_face(image, face, self.size)) for face in faces]
+        empty = torch.zeros(0, 3, self.size, self.size, dtype=torch.uint8)
+        return faces, torch.stack(crops) if crops else empty
+
+
+class Naming:
+    """Says who of a gallery a face is, or that it is nobody whose distance is below the threshold.
+
+    A gallery of M embeddings compares each face M times: somebody who is not in it is taken for one who is up to M
+    times as often as the threshold's FAR says. Raises UsageError where there is no threshold.
+    """
+
+    def __init__(self, gallery: Gallery, threshold: Threshold | None) -> None:
+        if threshold is None:
+            raise UsageError(
+                "This checkpoint has no threshold, for its validation had too few pairs; nobody can be named by it. "
+                "Train it with more people to validate, or name a larger model.far."
+            )
+        self.threshold = threshold
+        self.people = list(dict.fromkeys(gallery.names))
+        self.class_names = [*self.people, UNKNOWN]
+        numbers = {name: number for number, name in enumerate(self.people)}
+        self._numbers = torch.tensor([numbers[name] for name in gallery.names])
+        self._search = Search(gallery.embeddings)
+
+    @property
+    def unknown(self) -> int:
+        """The label of those who are not in the gallery."""
+        return len(self.people)
+
+    @property
+    def mistaken(self) -> float:
+        """Of strangers' faces the share that may be named, at most: the FAR for each embedding of the gallery."""
+        return min(1.0, self.threshold.far * len(self._numbers))
+
+    def prediction(self, path: str, size: tuple[int, int], boxes: torch.Tensor, embeddings: torch.Tensor) -> Prediction:
+        """The faces `boxes` float32 (K, 4) of an image with `embeddings` (K, D), named, the surest first; a score is
+        the cosine between a face and the nearest one of the gallery.
+        """
+        if not len(embeddings):
+            none = torch.zeros(0, dtype=torch.int64)
+            return Prediction(path=path, size=size, boxes=boxes, labels=none, scores=torch.zeros(0), names=[])
+        similarities, rows = self._search.nearest(embeddings, 1)
+        scores, order = similarities[:, 0].sort(descending=True, stable=True)
+        near = 1 - scores < self.threshold.distance
+        labels = torch.where(near, self._numbers[rows[order, 0]], self.unknown)
+        names = [self.class_names[label] for label in labels.tolist()]
+        return Prediction(path=path, size=size, boxes=boxes[order], labels=labels, scores=scores, names=names)
