@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..core.inputs import IMAGE_SUFFIXES, Input
+from ..core.errors import UsageError
+from ..core.inputs import IMAGE_SUFFIXES, Input, is_video
 from ..core.run_folder import PAIRS, write_file
 
 if TYPE_CHECKING:
@@ -40,21 +41,23 @@ class PairList:
 def find_pairs(paths: Sequence[str]) -> PairList | None:
     """What is to be compared: two image files if these are all there is, or the pairs of one table; else None.
 
-    Raises DataError for a table that can't be used.
+    Raises DataError for a table that can't be used, UsageError for two files that are one.
     """
     if len(paths) == 2 and all(Path(path).suffix.lower() in IMAGE_SUFFIXES and Path(path).is_file() for path in paths):
+        if os.path.samefile(*paths):
+            raise UsageError(f"{paths[0]} and {paths[1]} are one file: to compare faces takes two.")
         a, b = (Input(path, path) for path in paths)
-        return PairList([Pair(a, b)], "", alone=True) if a.path != b.path else None
+        return PairList([Pair(a, b)], "", alone=True)
     if len(paths) == 1 and paths[0].lower().endswith(".csv") and Path(paths[0]).is_file():
         return _read(Path(paths[0]))
     return None
 
 
 def listed_pairs(pairs: PairList | None) -> list[Input] | None:
-    """The images of a table, each once; None where the command line names all images itself."""
+    """The images of a table, each once, without videos; None where the command line names all images itself."""
     if pairs is None or pairs.alone:
         return None
-    return list(dict.fromkeys(image for pair in pairs.pairs for image in pair[:2]))
+    return list(dict.fromkeys(image for pair in pairs.pairs for image in pair[:2] if not is_video(image.path)))
 
 
 def compare(pairs: PairList, task: Any, out: Path, say: Callable[[str], None]) -> int:
@@ -63,9 +66,9 @@ def compare(pairs: PairList, task: Any, out: Path, say: Callable[[str], None]) -
     """
     if not task.COMPARES:
         return 0
-    found = _embeddings(out / "predictions.jsonl")
+    found = _read_faces(out / "predictions.jsonl")
     threshold = task.threshold(task.prediction_options.far)
-    rows = [_row(pair, found, threshold) for pair in pairs.pairs]
+    rows = [_row(pair, found, threshold, task.least_side) for pair in pairs.pairs]
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, _COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
@@ -105,7 +108,14 @@ def _read(file: Path) -> PairList:
 # --- what comes of it -------------------------------------------------------------------------------------------------
 
 
-def _embeddings(lines: Path) -> dict[str, "list[np.ndarray]"]:
+class _SeenFace(NamedTuple):
+    """A face of an image."""
+
+    embedding: "np.ndarray"  # float64 (D,)
+    side: float  # pixels, the shorter one
+
+
+def _read_faces(lines: Path) -> dict[str, list[_SeenFace]]:
     """Of each image that could be read its faces."""
     import numpy as np
 
@@ -114,30 +124,49 @@ def _embeddings(lines: Path) -> dict[str, "list[np.ndarray]"]:
         for line in file:
             values = json.loads(line)
             rows = [values["embedding"]] if "embedding" in values else values["embeddings"]
-            found[values["path"]] = [np.array(row, np.float64) for row in rows]
+            boxes = values["boxes"] if "embeddings" in values else [(0, 0, *values["size"])]
+            sides = [min(x2 - x1, y2 - y1) for x1, y1, x2, y2 in boxes]
+            found[values["path"]] = [
+                _SeenFace(np.array(row, np.float64), side) for row, side in zip(rows, sides, strict=True)
+            ]
     return found
 
 
-def _row(pair: Pair, found: "Mapping[str, list[np.ndarray]]", threshold: Any) -> dict[str, Any]:
+def _row(pair: Pair, found: Mapping[str, list[_SeenFace]], threshold: Any, least_side: float) -> dict[str, Any]:
     row: dict[str, Any] = {"a": pair.a.name, "b": pair.b.name}
     if pair.same is not None:
         row["truth"] = int(pair.same)
     for image in pair[:2]:
-        faces = found.get(image.path)
-        if faces is None:
-            return row | {"problem": f"'{image.name}' could not be read"}
-        if len(faces) != 1:
-            there = f"{len(faces)} faces are" if faces else "no face is"
-            return row | {"problem": f"'{image.name}': {there} found in it, and a comparison needs one; cut it out"}
-    (a,), (b,) = found[pair.a.path], found[pair.b.path]
+        if problem := _problem(image, found.get(image.path), least_side):
+            return row | {"problem": problem}
+    a, b = (found[image.path][0].embedding for image in pair[:2])
     distance = 1 - float(a @ b) / float((a @ a) ** 0.5 * (b @ b) ** 0.5)  # lines hold six digits
     row["distance"] = f"{distance:.6f}"
     return row | ({"same": int(distance < threshold.distance)} if threshold is not None else {})
 
 
+def _problem(image: Input, faces: list[_SeenFace] | None, least_side: float) -> str | None:
+    """Why an image can't be compared."""
+    if is_video(image.path):
+        return f"'{image.name}' is a video, and a comparison needs an image"
+    if faces is None:
+        return f"'{image.name}' could not be read"
+    if len(faces) != 1:
+        there = f"{len(faces)} faces are" if faces else "no face is"
+        return f"'{image.name}': {there} found in it, and a comparison needs one; cut it out"
+    if faces[0].side < least_side:
+        side = f"{faces[0].side:.0f} pixels wide"
+        return f"'{image.name}': its face is {side}; of fewer than {least_side:.0f} nothing can be told"
+    return None
+
+
 def _sentence(rows: Sequence[dict[str, Any]], threshold: Any, out: Path, *, alone: bool) -> str:
     if threshold is None:
-        said = f"distance {float(rows[0]['distance']):.3f}" if alone else f"{len(rows)} distances are in {out / PAIRS}"
+        said = (
+            f"distance {float(rows[0]['distance']):.3f}"
+            if alone
+            else f"{sum('distance' in row for row in rows)} distances are in {out / PAIRS}"
+        )
         return f"{said}; the checkpoint has no threshold, for its validation had too few pairs of two people."
     limit = f"the threshold {threshold.distance:.3f}, at which {100 * threshold.far:g} % of pairs of two people match"
     if alone:

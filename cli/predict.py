@@ -122,7 +122,7 @@ def _add_arguments(parser: CommandParser) -> None:
     add("--engine", choices=ENGINES, default="torch", help="what computes the network; the others want a CPU")
     add("--compile", action="store_true", help="let torch's compiler make the network faster, which takes a minute")
     add("--exact", action="store_true", help="decode large JPEGs in full, not at a half, a quarter or an eighth")
-    add("--max-bad", type=int, default=0, metavar="N", help="unreadable files that are still a success")
+    add("--max-bad", type=int, default=0, metavar="N", help="unreadable files, or pairs, that are still a success")
     add(
         "--shard",
         type=_shard,

@@ -18,6 +18,7 @@ from ..core.run_folder import PAIRS
 from ..core.sequences import list_sequences
 from ..core.stop import Stop
 from ..tasks import is_ready_made
+from ..tasks.faces.detector_file import detector_digest
 from .comparison import caution, compare, find_pairs, listed_pairs
 from .targets import find_targets
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 # What results depend on.
 _RESULTS = ("precision", "engine", "compile", "batch_size", "every", "exact", "draw", "report", "crop_margin")
 _WISHES = {"crops": "--save-crops", "ply": "--focal or --intrinsics"}  # that ask for a format too
-_FEW = 4  # images a step, where they are as large as their files
+FEW = 4  # images a step, where they are as large as their files
 _TASK_OPTIONS = tuple(field.name for field in fields(PredictionOptions))
 
 
@@ -65,7 +66,7 @@ def predict(given: Any) -> int:
     cv2.setNumThreads(0)  # readers are processes and writers threads of their own
     device = find_device(given.device)
     models = _load(given)
-    few = _FEW if given.detector not in (None, "none") else None
+    few = FEW if given.detector not in (None, "none") else None
     given.batch_size = given.batch_size or few or _trained_batch_size(models[0].task) or 32
     with ExitStack() as stack:
         runs = [
@@ -108,6 +109,8 @@ def _load(given: Any) -> list[_Model]:
         given.targets = find_targets(given.sequences, given.box, given.select)
     if given.gallery is None and any(task.COMPARES for task in tasks):
         given.pairs = find_pairs(given.paths)
+    if given.pairs is not None and given.shard:
+        raise UsageError("--shard is for many images; what is compared is compared in one run: leave it out.")
     models: list[_Model] = []
     taken: list[Path] = []
     for name, task in zip(given.models, tasks, strict=True):
@@ -256,6 +259,7 @@ def _identity(given: Any, model: _Model, device: "torch.device") -> dict[str, An
         **({"--box": _said_boxes(given.targets)} if given.targets else {}),
         **({"pairs": given.pairs.digest} if given.pairs is not None else {}),
         **({"gallery": _digest(Path(given.gallery))} if given.gallery is not None else {}),
+        **({"detector file": detector_digest(given.detector)} if given.detector not in (None, "none") else {}),
     }
 
 
@@ -317,6 +321,10 @@ def _check_formats(given: Any, tasks: Sequence["Task"]) -> None:
     from ..core.writers import FORMATS, OF_ALL_TASKS, check_formats
 
     check_formats(given.formats)
+    if given.blur_unknown and not (given.draw or given.report):
+        raise UsageError("--blur-unknown is of drawn pictures; add --draw.")
+    if given.blur_unknown and "crops" in _format_names(given):
+        raise UsageError("--blur-unknown hides faces that --formats crops would write as they are: leave one out.")
     if "ply" in given.formats and given.focal is None and given.intrinsics is None:
         raise UsageError(
             "--formats ply needs the camera: give --focal PIXELS, its focal length in pixels of the image files, or "

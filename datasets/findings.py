@@ -15,6 +15,9 @@ from ..core.errors import DataError
 # it: kept (it is used as it is, and should not be).
 Action = Literal["mended", "left out", "noted", "refused", "kept"]
 
+_TOLD = ("mended", "left out")
+_GRAVE = ("SHARED_PERSON",)  # used as it is, and scores and thresholds are then of people whom training has seen
+
 
 class Finding(NamedTuple):
     """One fault of one entry."""
@@ -58,7 +61,7 @@ class Findings(list[Finding]):
 
     def sentences(self) -> list[str]:
         """What training says of faults that it worked around: one sentence for each kind, with the first place."""
-        kinds = Counter((finding.code, finding.action) for finding in self if finding.action in ("mended", "left out"))
+        kinds = Counter((each.code, each.action) for each in self if each.action in _TOLD or each.code in _GRAVE)
         first = {(finding.code, finding.action): finding for finding in reversed(self)}
         return [
             f"{count} faults of the kind {code} were {action}; the first: {first[code, action]}. "

@@ -18,31 +18,36 @@ from ...datasets.findings import Findings
 from ...datasets.groups import own_splits
 from ...datasets.person_folder import open_split
 from .gallery import Gallery
+from .recognition import UNKNOWN
 
-_SMALL = 0.25  # of the network's input: a face with fewer pixels a side is all but made up
 
+def read_people(folder: str | Path) -> tuple[dict[str, str], list[str]]:
+    """Path to name of all images in a folder of people, and what is in it that is of nobody: images in no person's
+    folder, and folders without images.
 
-def read_people(folder: str | Path) -> dict[str, str]:
-    """Path to name of all images in a folder of people.
-
-    Raises UsageError for a folder with splits, DataError where nobody is there, and where one file lies under two
-    names.
+    Raises UsageError for a folder with splits and for a person called unknown, DataError where nobody is there, and
+    where one file lies under two names.
     """
     if Path(folder).is_dir() and own_splits(Path(folder)):
         held = ", ".join(own_splits(Path(folder)).values())
         raise UsageError(f"{folder} has the folders {held}, which are no people; give one of them.")
     findings = Findings()
     dataset = open_split(folder, split="test", fractions=(0.0, 0.0, 1.0), seed=0, findings=findings)
+    findings.require_usable()
     people = {dataset.path(index): dataset.class_names[dataset.labels[index]] for index in range(len(dataset))}
+    if UNKNOWN in dataset.class_names:
+        raise UsageError(
+            f"{folder} has a person called {UNKNOWN}, as strangers are called; rename or move that folder."
+        )
     _refuse_same_files(people)
-    return people
+    return people, [str(finding) for finding in findings if finding.code in ("NO_IMAGE", "NO_PERSON")]
 
 
 def enroll(task: Any, people: Mapping[str, str], *, batch_size: int = 32) -> tuple[Gallery, list[str]]:
     """The gallery of `people` (path to name) by a FacesTask, in evaluation mode, that was told how to predict; and what
-    is wrong with images that are not in it: they can't be read, or show no face or several.
+    is wrong with images that are not in it: they can't be read, or show no face, several or a tiny one.
 
-    Raises DataError for a person of whom no image is left.
+    A person of whom no image is left is not in it either, which is said too; DataError where nobody is left.
     """
     names, rows, problems = [], [], []
     for path, found in _predicted(task, list(people), batch_size):
@@ -54,9 +59,9 @@ def enroll(task: Any, people: Mapping[str, str], *, batch_size: int = 32) -> tup
             names.append(people[path])
             rows.append(found["embedding"] if "embedding" in found else found["embeddings"][0])
     missing = sorted(set(people.values()) - set(names))
-    if missing:
-        first = f" ({problems[0]})" if problems else ""
-        raise DataError(f"Of {len(missing)} people no image can be used, the first is '{missing[0]}'{first}.")
+    problems += [f"'{name}': of this person no image can be used" for name in missing]
+    if not rows:
+        raise DataError(f"Of {len(missing)} people no image can be used; the first problem: {problems[0]}.")
     return Gallery(names, torch.stack(rows), task.fingerprint), problems
 
 
@@ -96,6 +101,6 @@ def _problem(path: str, found: Prediction, task: Any) -> str | None:
         count = len(found["embeddings"])
         return f"'{path}': {f'{count} faces are' if count else 'no face is'} found in it, and enrolment needs one"
     sides = found["boxes"][0, 2:] - found["boxes"][0, :2] if "boxes" in found else torch.tensor(found["size"]).float()
-    if sides.min() < _SMALL * task.seen["size"]:
+    if sides.min() < task.least_side:
         return f"'{path}': its face is {sides.min():.0f} pixels wide, too few of the {task.seen['size']} of the network"
     return None

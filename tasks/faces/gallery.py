@@ -69,9 +69,9 @@ class Gallery:
         found = str(about.get("fingerprint"))
         if fingerprint is not None and found != fingerprint:
             raise ModelFileError(
-                f"{path}: its embeddings are of another model (fingerprint {found[:12]}, that of the checkpoint is "
-                f"{fingerprint[:12]}), so that distances to them mean nothing; enrol the pictures again with this "
-                "checkpoint."
+                f"{path}: its embeddings are of another model, or made with another --detector or --flip (fingerprint "
+                f"{found[:12]}, here it is {fingerprint[:12]}), so that distances to them mean nothing; enrol the "
+                "pictures again with this checkpoint, detector and --flip."
             )
         return cls(_names(path, tensors), tensors["embeddings"], found)
 

@@ -1,7 +1,8 @@
 """Faces found in pictures, and who of a gallery they are."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -17,6 +18,15 @@ from .thresholds import Threshold
 
 UNKNOWN = "unknown"
 NO_DETECTOR = "none"
+
+
+class Seen(NamedTuple):
+    """An image, the boxes of the faces in it, float32 (K, 4), and their embeddings, float32 (K, D)."""
+
+    path: str
+    size: tuple[int, int]  # (H, W)
+    boxes: torch.Tensor
+    embeddings: torch.Tensor
 
 
 class Finder:
@@ -52,7 +62,8 @@ class Naming:
     """Says who of a gallery a face is, or that it is nobody whose distance is below the threshold.
 
     A gallery of M embeddings compares each face M times: somebody who is not in it is taken for one who is up to M
-    times as often as the threshold's FAR says. Raises UsageError where there is no threshold.
+    times as often as the threshold's FAR says. Raises UsageError where there is no threshold, and for a gallery with
+    somebody called unknown.
     """
 
     def __init__(self, gallery: Gallery, threshold: Threshold | None) -> None:
@@ -63,6 +74,10 @@ class Naming:
             )
         self.threshold = threshold
         self.people = list(dict.fromkeys(gallery.names))
+        if UNKNOWN in self.people:
+            raise UsageError(
+                f"The gallery has a person called {UNKNOWN}, as strangers are called; enrol them by a name."
+            )
         self.class_names = [*self.people, UNKNOWN]
         numbers = {name: number for number, name in enumerate(self.people)}
         self._numbers = torch.tensor([numbers[name] for name in gallery.names])
@@ -78,16 +93,21 @@ class Naming:
         """Of strangers' faces the share that may be named, at most: the FAR for each embedding of the gallery."""
         return min(1.0, self.threshold.far * len(self._numbers))
 
-    def prediction(self, path: str, size: tuple[int, int], boxes: torch.Tensor, embeddings: torch.Tensor) -> Prediction:
-        """The faces `boxes` float32 (K, 4) of an image with `embeddings` (K, D), named, the surest first; a score is
-        the cosine between a face and the nearest one of the gallery.
+    def predictions(self, images: Sequence[Seen]) -> list[Prediction]:
+        """The faces of each image named, the surest first; a score is the cosine between a face and the nearest one of
+        the gallery. All are looked for at once, which costs little more than one.
         """
-        if not len(embeddings):
-            none = torch.zeros(0, dtype=torch.int64)
-            return Prediction(path=path, size=size, boxes=boxes, labels=none, scores=torch.zeros(0), names=[])
-        similarities, rows = self._search.nearest(embeddings, 1)
-        scores, order = similarities[:, 0].sort(descending=True, stable=True)
+        counts = [len(image.embeddings) for image in images]
+        if not sum(counts):
+            return [self._named(image, torch.zeros(0), torch.zeros(0, dtype=torch.int64)) for image in images]
+        similarities, rows = self._search.nearest(torch.cat([image.embeddings for image in images]), 1)
+        parts = zip(images, similarities[:, 0].split(counts), rows[:, 0].split(counts), strict=True)
+        return [self._named(*part) for part in parts]
+
+    def _named(self, image: Seen, similarities: torch.Tensor, rows: torch.Tensor) -> Prediction:
+        scores, order = similarities.sort(descending=True, stable=True)
         near = 1 - scores < self.threshold.distance
-        labels = torch.where(near, self._numbers[rows[order, 0]], self.unknown)
+        labels = torch.where(near, self._numbers[rows[order]], self.unknown)
         names = [self.class_names[label] for label in labels.tolist()]
-        return Prediction(path=path, size=size, boxes=boxes[order], labels=labels, scores=scores, names=names)
+        boxes = image.boxes[order]
+        return Prediction(path=image.path, size=image.size, boxes=boxes, labels=labels, scores=scores, names=names)

@@ -11,10 +11,12 @@ from torch import nn
 from ...backbones import Backbone
 from ...core.data import DataOptions, Dataset
 from ...core.data import preprocessing as default_preprocessing
+from ...core.errors import UsageError
 from ...core.options import PredictionOptions
 from ...core.task import Task
 from ...core.transforms import Transform
 from ...core.types import Batch, Prediction, Preprocessing
+from .detector_file import detector_digest
 from .draw import draw_embedding, draw_faces
 from .evaluation import Evaluation
 from .gallery import Gallery, model_fingerprint
@@ -22,10 +24,11 @@ from .head import EmbeddingHead
 from .losses import build_loss, check_people, least_images
 from .network import build_network
 from .options import FacesOptions
-from .recognition import Finder, Naming
+from .recognition import Finder, Naming, Seen
 from .thresholds import Threshold, chosen_threshold
 from .transforms import transform, unchanged
 
+_SMALL = 0.25  # of the network's input
 _LOSS = "loss."  # in the keys of the weights that training alone needs
 _TRAINING = "training_weights"  # the entry of a checkpoint that holds them, where a run can go on from it
 
@@ -147,7 +150,14 @@ class FacesTask(Task):
     def fingerprint(self) -> str:
         """A digest of the network and of how it sees a face: embeddings of two that differ can't be compared."""
         weights = {key: values for key, values in self.state_dict().items() if not key.startswith(_LOSS)}
-        return model_fingerprint(weights, self.seen)
+        wanted = self.prediction_options
+        found = {"detector": detector_digest(wanted.detector)} if self.finder is not None and wanted.detector else {}
+        return model_fingerprint(weights, {**self.seen, **found, **({"flip": True} if wanted.flip else {})})
+
+    @property
+    def least_side(self) -> float:
+        """Pixels of the shorter side of a face: one that is smaller is all but made up when it is enlarged."""
+        return _SMALL * self.seen["size"]
 
     def threshold(self, far: float | None = None) -> Threshold | None:
         """The distance below which two faces are one person's, for the share `far` of false matches among pairs of two
@@ -162,6 +172,8 @@ class FacesTask(Task):
         self.finder = Finder.from_file(options.detector, self.seen["size"])
         self.preprocessing = self.seen if self.finder is None else Preprocessing(**{**self.seen, "resize": "keep"})
         self.naming, self.class_names = None, []
+        if options.blur_unknown and options.gallery is None:
+            raise UsageError("--blur-unknown hides faces that are not in a gallery; give one by --gallery.")
         if options.far is not None:
             self.threshold(options.far)  # or say at once that there is none
         if options.gallery is not None:
@@ -176,11 +188,16 @@ class FacesTask(Task):
         their boxes and names.
         """
         if self.finder is not None:
-            return [self._predict_faces(batch, index) for index in range(len(batch["path"]))]
+            found = [self._find(batch, index) for index in range(len(batch["path"]))]
+            return (
+                self.naming.predictions([seen for seen, _ in found])
+                if self.naming
+                else [_faces(*each) for each in found]
+            )
         embeddings = self.embed(batch["image"], flip=self.prediction_options.flip).cpu()
         seen = zip(batch["path"], batch["size"], embeddings, strict=True)
         if self.naming is not None:  # each image is one face
-            return [self.naming.prediction(path, size, _whole(size), row[None]) for path, size, row in seen]
+            return self.naming.predictions([Seen(path, size, _whole(size), row[None]) for path, size, row in seen])
         return [Prediction(path=path, size=size, **_unnamed(), embedding=row) for path, size, row in seen]
 
     def truth(self, sample: Mapping[str, Any]) -> Prediction:
@@ -210,7 +227,8 @@ class FacesTask(Task):
         assert isinstance(augment, str)
         return transform(self.seen, augment)
 
-    def _predict_faces(self, batch: Batch, index: int) -> Prediction:
+    def _find(self, batch: Batch, index: int) -> tuple[Seen, torch.Tensor]:
+        """The faces of an image, and how sure the detector is of each, float32 (K,)."""
         assert self.finder is not None
         height, width = batch["shape"][index]
         image = batch["image"][index, :, :height, :width].permute(1, 2, 0).contiguous().cpu().numpy()
@@ -219,14 +237,8 @@ class FacesTask(Task):
         if faces:
             embeddings = self.embed(crops.to(self.device), flip=self.prediction_options.flip).cpu()
         boxes = torch.from_numpy(np.array([face.box for face in faces], np.float32).reshape(-1, 4))
-        path, size = batch["path"][index], batch["size"][index]
-        if self.naming is not None:
-            return self.naming.prediction(path, size, boxes, embeddings)
         scores = torch.tensor([face.score for face in faces], dtype=torch.float32)
-        labels, names = torch.zeros(len(faces), dtype=torch.int64), ["face"] * len(faces)
-        return Prediction(
-            path=path, size=size, boxes=boxes, labels=labels, scores=scores, names=names, embeddings=embeddings
-        )
+        return Seen(batch["path"][index], batch["size"][index], boxes, embeddings), scores
 
     # Checkpoints.
 
@@ -254,6 +266,12 @@ def _without_loss(_task: nn.Module, keys: Any) -> None:
 def _whole(size: tuple[int, int]) -> torch.Tensor:
     """The box of all of an image."""
     return torch.tensor([[0.0, 0.0, size[1], size[0]]])
+
+
+def _faces(seen: Seen, scores: torch.Tensor) -> Prediction:
+    """Faces that nobody is asked to name."""
+    labels, names = torch.zeros(len(scores), dtype=torch.int64), ["face"] * len(scores)
+    return Prediction(**seen._asdict(), labels=labels, scores=scores, names=names)
 
 
 def _unnamed() -> dict[str, Any]:

@@ -11,6 +11,7 @@ from foveal.cli.main import main
 from foveal.core.data import preprocessing
 from foveal.core.images import write_image
 from foveal.core.options import DataOptions
+from foveal.core.videos import VideoFile
 from foveal.datasets.pairs_csv import read_pairs
 from foveal.tasks.faces.detector import Face
 from foveal.tasks.faces.gallery import Gallery
@@ -187,7 +188,7 @@ def test_each_face_of_a_picture_is_named_and_enrolment_wants_one(task, faces, de
     assert main(["enroll", "run", str(faces), "--out", "g.safetensors", *detector]) == 3
     said = capsys.readouterr()
     assert "left out: '" in said.out and "2 faces are found in it, and enrolment needs one" in said.out
-    assert "Of 6 images 1 are not in g.safetensors" in said.err
+    assert "1 left out of g.safetensors, and --max-bad is 0" in said.err
     gallery = Gallery.read("g.safetensors")
     kept = [place for place, name in enumerate(gallery.names) if name != "new"]
     Gallery([gallery.names[place] for place in kept], gallery.embeddings[kept], gallery.fingerprint).write(
@@ -213,6 +214,71 @@ def test_faces_too_small_for_the_network_are_not_enrolled(task, faces, capsys):
     assert "its face is 7 pixels wide, too few of the 32" in capsys.readouterr().out
     assert main(["enroll", "run", str(faces / "ann"), "--out", "h.safetensors"]) == 3
     assert "There is nobody in" in capsys.readouterr().err
+
+
+def test_small_faces_and_videos_are_not_compared(task, faces, capsys):
+    write_image(faces / "tiny.png", np.full((7, 7, 3), RED, np.uint8))
+    assert predict(faces / "ann/1.png", faces / "tiny.png") == 3
+    assert "tiny.png': its face is 7 pixels wide; of fewer than 8 nothing can be told" in capsys.readouterr().out
+    with VideoFile(faces / "clip.mp4", 10.0) as video:
+        video.write(np.full((SIDE, SIDE, 3), RED, np.uint8))
+    (faces / "pairs.csv").write_text("a,b\nclip.mp4,ann/1.png\nann/1.png,ann/2.png\n")
+    assert predict(faces / "pairs.csv") == 3
+    assert [row["problem"] for row in rows("out/pairs.csv")] == [
+        "'clip.mp4' is a video, and a comparison needs an image",
+        "",
+    ]
+
+
+def test_one_file_is_no_pair_and_pairs_are_in_no_shards(task, faces, capsys):
+    (faces / "link.png").symlink_to(faces / "ann" / "1.png")
+    for other in ("ann/1.png", "link.png"):
+        assert predict(faces / "ann" / "1.png", faces / other) == 2
+        assert "are one file: to compare faces takes two" in capsys.readouterr().err
+    assert predict(faces / "ann/1.png", faces / "ann/2.png", "--shard", "1/2") == 2
+    assert "what is compared is compared in one run" in capsys.readouterr().err
+
+
+def test_what_is_of_nobody_is_said_and_nobody_is_called_unknown(task, faces, capsys):
+    (faces / "empty").mkdir()
+    paint(faces / "loose.png", RED)
+    (faces / "bob" / "1.png").write_bytes(b"broken")
+    assert main(["enroll", "run", str(faces), "--out", "g.safetensors"]) == 3
+    said = capsys.readouterr()
+    assert "2 people with 4 images, 4 left out" in said.out  # the folder, the image, and bob with his own
+    for what in ("empty: there is no image", "loose.png", "'bob': of this person no image can be used"):
+        assert what in said.out
+    assert main(["enroll", "run", str(faces), "--out", "h.safetensors", "--max-bad", "-1"]) == 2
+    (faces / "new").rename(faces / "unknown")
+    assert main(["enroll", "run", str(faces), "--out", "h.safetensors"]) == 2
+    assert "has a person called unknown, as strangers are called" in capsys.readouterr().err
+
+
+def test_a_gallery_is_used_as_it_was_made(task, faces, capsys):
+    assert main(["enroll", "run", str(faces), "--out", "g.safetensors", "--flip"]) == 0
+    assert predict(faces, "--gallery", "g.safetensors") == 6
+    assert "or made with another --detector or --flip" in capsys.readouterr().err
+    assert predict(faces, "--gallery", "g.safetensors", "--flip") == 0
+
+
+def test_another_detector_in_the_same_file_is_another_command(task, faces, detector, capsys):
+    line = ["predict", "run", str(faces / "ann"), "--out", "out", "--num-workers", "0", *detector]
+    assert main(line) == 0 and main(line) == 0
+    assert "Done already" in capsys.readouterr().out
+    (faces.parent / "net.onnx").write_bytes(b"another")
+    assert main(line) == 2
+    assert "detector file" in capsys.readouterr().err
+
+
+def test_only_drawn_faces_of_strangers_can_be_hidden(task, faces, capsys):
+    assert main(["enroll", "run", str(faces), "--out", "g.safetensors"]) == 0
+    for rest, said in {
+        ("--draw",): "faces that are not in a gallery; give one",
+        ("--gallery", "g.safetensors"): "is of drawn pictures; add --draw",
+        ("--gallery", "g.safetensors", "--draw", "--save-crops"): "would write as they are",
+    }.items():
+        assert predict(faces, "--blur-unknown", *rest) == 2
+        assert said in capsys.readouterr().err, rest
 
 
 def test_options_of_faces_mean_nothing_to_others(digits_run, faces, capsys):

@@ -99,6 +99,7 @@ def test_folders_of_splits_and_people_in_two_of_them(tmp_path):
         ("SHARED_PERSON", "test", "", "noted"),
     ]
     assert findings[2].text == "people of test who are in train too: 1, such as 'b'; a test is of people unseen"
+    assert [sentence for sentence in findings.sentences() if "people of test who are in train too" in sentence]
     names = [opened("person_folder", tmp_path, split)[0].class_names for split in ("train", "val")]
     assert sorted(chain(*names)) == ["a", "b"]
     shutil.rmtree(tmp_path / "test")

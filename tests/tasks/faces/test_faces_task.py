@@ -15,7 +15,7 @@ from foveal.tasks.faces.identification import split_gallery
 from foveal.tasks.faces.loss_options import LossOptions
 from foveal.tasks.faces.network import _start_head
 from foveal.tasks.faces.options import FacesOptions
-from foveal.tasks.faces.recognition import Naming
+from foveal.tasks.faces.recognition import Naming, Seen
 from foveal.tasks.faces.task import FacesTask
 from foveal.tasks.faces.thresholds import MISSING, Threshold, chosen_threshold, rates_of
 
@@ -279,12 +279,17 @@ def test_faces_are_named_below_the_threshold_the_surest_first():
     naming = Naming(gallery, Threshold(0.1, 0.01))
     boxes = torch.arange(12.0).reshape(3, 4)
     rows = torch.tensor([[-1.0, 0.0], [0.8, 0.6], [0.28, 0.96]])
-    found = naming.prediction("a.jpg", (10, 10), boxes, rows)
+    nobody = Seen("b.jpg", (10, 10), boxes[:0], rows[:0])
+    found, none = naming.predictions([Seen("a.jpg", (10, 10), boxes, rows), nobody])
     assert found["names"] == ["ann", "bob", "unknown"] and found["labels"].tolist() == [0, 1, 2]
     assert found["scores"].tolist() == pytest.approx([1.0, 0.96, 0.0], abs=1e-6)
     assert torch.equal(found["boxes"], boxes[[1, 2, 0]])
     assert naming.mistaken == pytest.approx(0.03)  # three embeddings, each at a FAR of 0.01
-    assert naming.prediction("b.jpg", (10, 10), boxes[:0], rows[:0])["names"] == []
+    assert none["names"] == [] == naming.predictions([nobody])[0]["names"] and none["path"] == "b.jpg"
+    gallery.names[0] = "unknown"
+    with pytest.raises(UsageError, match="a person called unknown"):
+        Naming(gallery, Threshold(0.1, 0.01))
+    gallery.names[0] = "ann"
     with pytest.raises(UsageError, match="no threshold"):
         Naming(gallery, None)
 
@@ -336,7 +341,8 @@ def test_pictures(task):
     gallery = Gallery(["ann"], torch.eye(8)[:1], "print")
     task.naming = Naming(gallery, Threshold(0.1, 0.01))
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    found = task.naming.prediction("a.jpg", (64, 64), torch.tensor([[16.0, 16.0, 48.0, 48.0]]), torch.eye(8)[1:2])
+    box = torch.tensor([[16.0, 16.0, 48.0, 48.0]])
+    (found,) = task.naming.predictions([Seen("a.jpg", (64, 64), box, torch.eye(8)[1:2])])
     sharp = task.draw(noise, found)
     task.prediction_options = PredictionOptions(blur_unknown=True)
     blurred = task.draw(noise, found)
