@@ -1,7 +1,6 @@
 """Images of faces that `foveal predict` compares: two files, or the pairs of a table. Imports no torch."""
 
 import csv
-import hashlib
 import io
 import json
 import os
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..core.errors import UsageError
+from ..core.folders import digest_of
 from ..core.inputs import IMAGE_SUFFIXES, Input, is_video
 from ..core.run_folder import PAIRS, write_file
 
@@ -101,8 +101,7 @@ def _read(file: Path) -> PairList:
         Pair(*(Input(str(file.parent / name), name) for name in names), same=same)  # type: ignore[misc]
         for *names, same in read_pairs(file)
     ]
-    with file.open("rb") as opened:
-        return PairList(pairs, hashlib.file_digest(opened, "sha256").hexdigest(), alone=False)
+    return PairList(pairs, digest_of(file), alone=False)
 
 
 # --- what comes of it -------------------------------------------------------------------------------------------------

@@ -52,7 +52,7 @@ def _enroll(given: Any) -> int:
         raise UsageError(f"{given.checkpoint}: it is of {task.name}, and a gallery is of faces.")
     task.predict_by(PredictionOptions(flip=given.flip, detector=given.detector))
     people, strays = read_people(given.people)
-    batch_size = given.batch_size or (32 if given.detector in (None, "none") else FEW)
+    batch_size = given.batch_size or (32 if given.detector is None else FEW)
     gallery, problems = enroll(task.to(find_device(given.device)).eval(), people, batch_size=batch_size)
     gallery.write(given.out)
     problems = [*strays, *problems]

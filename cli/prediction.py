@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import DataError, Interrupted, UsageError
+from ..core.folders import digest_of
 from ..core.inputs import find_checkpoint
 from ..core.options import PredictionOptions
 from ..core.run_folder import PAIRS
 from ..core.sequences import list_sequences
 from ..core.stop import Stop
 from ..tasks import is_ready_made
-from ..tasks.faces.detector_file import detector_digest
 from .comparison import caution, compare, find_pairs, listed_pairs
 from .targets import find_targets
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 # What results depend on.
 _RESULTS = ("precision", "engine", "compile", "batch_size", "every", "exact", "draw", "report", "crop_margin")
+_FILES = ("gallery", "detector")  # that options name
 _WISHES = {"crops": "--save-crops", "ply": "--focal or --intrinsics"}  # that ask for a format too
 FEW = 4  # images a step, where they are as large as their files
 _TASK_OPTIONS = tuple(field.name for field in fields(PredictionOptions))
@@ -66,7 +67,7 @@ def predict(given: Any) -> int:
     cv2.setNumThreads(0)  # readers are processes and writers threads of their own
     device = find_device(given.device)
     models = _load(given)
-    few = FEW if given.detector not in (None, "none") else None
+    few = FEW if given.detector is not None else None
     given.batch_size = given.batch_size or few or _trained_batch_size(models[0].task) or 32
     with ExitStack() as stack:
         runs = [
@@ -111,10 +112,12 @@ def _load(given: Any) -> list[_Model]:
         given.pairs = find_pairs(given.paths)
     if given.pairs is not None and given.shard:
         raise UsageError("--shard is for many images; what is compared is compared in one run: leave it out.")
+    for task in tasks:
+        task.predict_by(_task_options(given, task))
+    _check_formats(given, tasks)
     models: list[_Model] = []
     taken: list[Path] = []
     for name, task in zip(given.models, tasks, strict=True):
-        task.predict_by(_task_options(given, task))
         out = given.out if len(tasks) == 1 else _free(given.out / _short(name), taken)
         taken.append(out)
         shard = "shard-{}-of-{}".format(*given.shard) if given.shard else ""
@@ -258,8 +261,7 @@ def _identity(given: Any, model: _Model, device: "torch.device") -> dict[str, An
         **{option(name): value for name, value in asdict(model.task.prediction_options).items() if name != "targets"},
         **({"--box": _said_boxes(given.targets)} if given.targets else {}),
         **({"pairs": given.pairs.digest} if given.pairs is not None else {}),
-        **({"gallery": _digest(Path(given.gallery))} if given.gallery is not None else {}),
-        **({"detector file": detector_digest(given.detector)} if given.detector not in (None, "none") else {}),
+        **{f"{name} file": digest_of(getattr(given, name)) for name in _FILES if getattr(given, name) is not None},
     }
 
 
@@ -274,15 +276,10 @@ def _said_boxes(targets: dict[str, list[list[float]]]) -> Any:
 def _digest_of(name: str, weights: Path | None) -> str:
     """A digest of the weights; of a ready-made model its name too, for a file of weights says no more."""
     if not is_ready_made(name):
-        return _digest(find_checkpoint(name))
+        return digest_of(find_checkpoint(name))
     from ..tasks.ready_made import find_ready_made, weights_file
 
-    return f"{name} {_digest(weights_file(find_ready_made(name), weights))}"
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return f"{name} {digest_of(weights_file(find_ready_made(name), weights))}"
 
 
 def _say(text: str) -> None:
@@ -313,7 +310,6 @@ def _check_options(given: Any, tasks: Sequence["Task"]) -> None:
         raise UsageError("--tile is for one model at a time: give each a command of its own.")
     if len(tasks) > 1 and given.weights is not None:
         raise UsageError("--weights is for one ready-made model: give each a command of its own.")
-    _check_formats(given, tasks)
 
 
 def _check_formats(given: Any, tasks: Sequence["Task"]) -> None:
@@ -331,9 +327,9 @@ def _check_formats(given: Any, tasks: Sequence["Task"]) -> None:
             "--intrinsics FX,FY,CX,CY."
         )
     for name in _format_names(given):
-        if name not in OF_ALL_TASKS and not any(name in task.FORMATS for task in tasks):
+        if name not in OF_ALL_TASKS and not any(name in task.formats() for task in tasks):
             wish = f"--formats {name}" if name in given.formats else _WISHES[name]
-            taken = ",".join((*tasks[0].FORMATS, *OF_ALL_TASKS))
+            taken = ",".join((*tasks[0].formats(), *OF_ALL_TASKS))
             raise UsageError(
                 f"{wish} is of {FORMATS[name].subject()}, and {tasks[0].name} finds none; it takes --formats {taken}."
             )
@@ -350,7 +346,7 @@ def _formats(given: Any, task: "Task") -> tuple[str, ...]:
     from ..core.writers import OF_ALL_TASKS
 
     wanted = (*_format_names(given), *task.ALWAYS)
-    return tuple(dict.fromkeys(name for name in wanted if name in (*task.FORMATS, *OF_ALL_TASKS)))
+    return tuple(dict.fromkeys(name for name in wanted if name in (*task.formats(), *OF_ALL_TASKS)))
 
 
 def _format_names(given: Any) -> tuple[str, ...]:

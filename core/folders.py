@@ -21,6 +21,15 @@ def make_folder(folder: Path) -> None:
         raise MachineError(f"{folder}: cannot be written ({error.strerror}); give another folder.") from error
 
 
+def digest_of(path: str | Path) -> str:
+    """SHA-256 of a file, or of those in a folder, in hexadecimal digits; raises OSError where one can't be read."""
+    if Path(path).is_dir():
+        parts = [digest_of(file) for file in sorted(Path(path).iterdir()) if file.is_file()]
+        return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 @contextmanager
 def all_or_nothing(folder: Path) -> Iterator[None]:
     """Make a folder, which must be empty or not there, and where its filling fails leave it as it was: half a data set

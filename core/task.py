@@ -121,6 +121,10 @@ class Task(pl.LightningModule):
         """One prediction an image, on the CPU, in the pixels of the image file."""
         raise NotImplementedError
 
+    def formats(self) -> tuple[str, ...]:
+        """Of FORMATS, those that can hold what is found by the options of `predict_by`; by default all."""
+        return self.FORMATS
+
     def tiling(self) -> Tiling | None:
         """How images are cut into tiles that are predicted one by one; None where each is predicted as a whole."""
         return None

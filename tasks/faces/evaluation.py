@@ -1,6 +1,6 @@
 """A network measured on people whom it has not seen: pairs of images, and whether their distances tell who is who."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import cv2
@@ -52,11 +52,21 @@ class Evaluation:
     The accuracy is that of LFW's protocol, on the pairs and folds that the data set names, else on pairs drawn with a
     fixed seed. All else is of all pairs of images, up to `options.max_pairs` of each kind; but of a data set that knows
     no people, only pairs, of these. With `pixels` the same numbers are found for small grey images as they are; with
-    `identify` it is told too how often the right one of many people is named.
+    `identify` it is told too how often the right one of many people is named. `stored` are the distances, by their FAR,
+    that validation found and predictions go by: what they are worth here is told.
     """
 
-    def __init__(self, dataset: Any, options: FacesOptions, *, pixels: bool = False, identify: bool = False) -> None:
+    def __init__(
+        self,
+        dataset: Any,
+        options: FacesOptions,
+        *,
+        pixels: bool = False,
+        identify: bool = False,
+        stored: Mapping[float, float] | None = None,
+    ) -> None:
         self._dataset = dataset
+        self._stored = dict(sorted((stored or {}).items(), reverse=True))
         self._options = options
         self._rates = rates_of(options)
         self._identify = identify and getattr(dataset, "identified", True)
@@ -112,8 +122,9 @@ class Evaluation:
         return [MISSING if distance is None else distance for distance in found]
 
     def tables(self) -> dict[str, dict[str, dict[str, float | None]]]:
-        """TAR at each FAR, with the interval that holds it with 95 % confidence, and the distance; beside the network
-        what the pixels themselves say; and how often the right name is found.
+        """TAR at each FAR, with the interval that holds it with 95 % confidence, and the distance; FAR and TAR of the
+        distances that predictions go by; beside the network what the pixels themselves say; and how often the right
+        name is found.
         """
         if not self._measured:
             return {}
@@ -132,7 +143,12 @@ class Evaluation:
             name: {"accuracy": measured.accuracy.mean, **_rest(measured)} for name, measured in self._measured.items()
         }
         named = {name: measured.named for name, measured in self._measured.items() if measured.named}
-        tables = {"FAR": tar, "verification": beside if len(beside) > 1 else {}, "identification": named}
+        tables = {
+            "FAR": tar,
+            "threshold": self._of_stored(),
+            "verification": beside if len(beside) > 1 else {},
+            "identification": named,
+        }
         return {name: columns for name, columns in tables.items() if columns}
 
     def remark(self) -> str | None:
@@ -152,12 +168,22 @@ class Evaluation:
         """See `Task`."""
         if not self._measured:
             return {}
-        distances, thresholds = self._measured["network"].distances, self.thresholds()
-        threshold = thresholds[0] if thresholds[0] != MISSING else None
+        distances, far = self._measured["network"].distances, self._options.far
+        threshold = self._stored.get(far) if self._stored else threshold_at_far(distances, self._same, far)
         return {
             "roc.png": lambda path: plot_roc({name: each.roc for name, each in self._measured.items()}, path),
             "distances.png": lambda path: plot_distances(distances, self._same, threshold, path),
         }
+
+    def _of_stored(self) -> dict[str, dict[str, float | None]]:
+        """Of each distance, called by the FAR that it had in validation, both shares here."""
+        distances = self._measured["network"].distances
+        columns: dict[str, dict[str, float | None]] = {"distance": {}, "FAR": {}, "TAR": {}}
+        for far, distance in self._stored.items():
+            near, row = distances < distance, f"for FAR {far:g}"
+            columns["distance"][row] = distance
+            columns["FAR"][row], columns["TAR"][row] = (float(near[kind].mean()) for kind in (~self._same, self._same))
+        return columns if self._stored else {}
 
     def _tar(self) -> dict[float, Rate | None]:
         return tar_at_far(self._measured["network"].distances, self._same, sorted(self._rates, reverse=True))

@@ -17,7 +17,6 @@ from .search import Search
 from .thresholds import Threshold
 
 UNKNOWN = "unknown"
-NO_DETECTOR = "none"
 
 
 class Seen(NamedTuple):
@@ -38,15 +37,13 @@ class Finder:
 
     @classmethod
     def from_file(cls, path: str | None, size: int) -> Self | None:
-        """With the detector whose file `path` is: YuNet's ends in .onnx, any other is of MTCNN. None for none at all,
-        be it said by None or by "none".
-        """
-        if path is None or path == NO_DETECTOR:
+        """With the detector whose file `path` is: YuNet's ends in .onnx, any other is of MTCNN. None for none."""
+        if path is None:
             return None
         if not Path(path).exists():
             raise UsageError(
                 f"--detector {path}: there is no such file; give the weights of MTCNN, which `foveal fit-detector` "
-                "makes, YuNet's .onnx file, or none for images that are faces already."
+                "makes, or YuNet's .onnx file; images that are faces already need none."
             )
         return cls(build_detector("yunet" if path.lower().endswith(".onnx") else "mtcnn", path), size)
 

@@ -12,11 +12,11 @@ from ...backbones import Backbone
 from ...core.data import DataOptions, Dataset
 from ...core.data import preprocessing as default_preprocessing
 from ...core.errors import UsageError
+from ...core.folders import digest_of
 from ...core.options import PredictionOptions
 from ...core.task import Task
 from ...core.transforms import Transform
 from ...core.types import Batch, Prediction, Preprocessing
-from .detector_file import detector_digest
 from .draw import draw_embedding, draw_faces
 from .evaluation import Evaluation
 from .gallery import Gallery, model_fingerprint
@@ -25,7 +25,7 @@ from .losses import build_loss, check_people, least_images
 from .network import build_network
 from .options import FacesOptions
 from .recognition import Finder, Naming, Seen
-from .thresholds import Threshold, chosen_threshold
+from .thresholds import Threshold, chosen_threshold, known_thresholds
 from .transforms import transform, unchanged
 
 _SMALL = 0.25  # of the network's input
@@ -69,6 +69,7 @@ class FacesTask(Task):
         backbone, head = build_network(options, preprocessing)
         super().__init__(options, backbone=backbone, head=head, class_names=(), preprocessing=preprocessing)
         self.seen = preprocessing  # of a face that is cut out
+        self._rated_by = options  # says of which FARs `thresholds` are, whatever an evaluation asks for
         self.loss = None
         if labels is not None:
             check_people(labels, options.loss)
@@ -108,7 +109,8 @@ class FacesTask(Task):
         """See `Task`."""
         tested = self._is_test()
         pixels = tested and self.options.baseline
-        self._evaluation = Evaluation(dataset, self.options, pixels=pixels, identify=tested)
+        stored = known_thresholds(self.thresholds, self._rated_by) if tested else {}
+        self._evaluation = Evaluation(dataset, self.options, pixels=pixels, identify=tested, stored=stored)
 
     def evaluate(self, batch: Batch) -> None:
         """Keep the embeddings."""
@@ -151,7 +153,7 @@ class FacesTask(Task):
         """A digest of the network and of how it sees a face: embeddings of two that differ can't be compared."""
         weights = {key: values for key, values in self.state_dict().items() if not key.startswith(_LOSS)}
         wanted = self.prediction_options
-        found = {"detector": detector_digest(wanted.detector)} if self.finder is not None and wanted.detector else {}
+        found = {"detector": digest_of(wanted.detector)} if wanted.detector is not None else {}
         return model_fingerprint(weights, {**self.seen, **found, **({"flip": True} if wanted.flip else {})})
 
     @property
@@ -164,7 +166,7 @@ class FacesTask(Task):
         people, by default the recipe's; None where validation found none. Raises UsageError for a `far` that it did not
         find one for.
         """
-        return chosen_threshold(self.thresholds, self.options, far)
+        return chosen_threshold(self.thresholds, self._rated_by, far)
 
     def predict_by(self, options: PredictionOptions) -> None:
         """See `Task`; raises ModelFileError for a gallery of another network and a detector that can't be used."""
@@ -182,6 +184,12 @@ class FacesTask(Task):
             self.class_names = self.naming.class_names
         elif self.finder is not None:
             self.class_names = ["face"]
+
+    def formats(self) -> tuple[str, ...]:
+        """See `Task`: a named face has no embedding, and an image that is one face no box."""
+        if self.naming is not None:
+            return ("crops",)
+        return ("embeddings",) if self.finder is None else ("embeddings", "crops")
 
     def predict(self, batch: Batch) -> list[Prediction]:
         """The embedding of each image; with a detector the boxes and embeddings of the faces in each; with a gallery

@@ -270,6 +270,17 @@ def test_another_detector_in_the_same_file_is_another_command(task, faces, detec
     assert "detector file" in capsys.readouterr().err
 
 
+def test_formats_that_can_hold_nothing_are_refused_before_anything_is_done(task, faces, detector, capsys):
+    assert main(["enroll", "run", str(faces), "--out", "g.safetensors"]) == 0
+    for rest, said in {
+        ("--save-crops",): "--save-crops is of boxes, and faces finds none; it takes --formats embeddings,",
+        ("--gallery", "g.safetensors", "--formats", "embeddings"): "finds none; it takes --formats crops,",
+    }.items():
+        assert predict(faces, *rest) == 2
+        assert said in capsys.readouterr().err and not (faces.parent / "out").exists()
+    assert predict(faces, *detector, "--save-crops", "--formats", "embeddings") == 0
+
+
 def test_only_drawn_faces_of_strangers_can_be_hidden(task, faces, capsys):
     assert main(["enroll", "run", str(faces), "--out", "g.safetensors"]) == 0
     for rest, said in {

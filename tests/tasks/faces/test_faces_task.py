@@ -1,5 +1,7 @@
 """The task of faces: what it learns from, what it measures, and what a checkpoint of it holds."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -177,8 +179,8 @@ def test_batches_of_people(tmp_path):
 # --- evaluation -------------------------------------------------------------------------------------------------------
 
 
-def evaluated(data, rows, **given):
-    evaluation = Evaluation(data, options(**given))
+def evaluated(data, rows, *, stored=None, **given):
+    evaluation = Evaluation(data, options(**given), stored=stored)
     images = torch.zeros(len(rows), 3, 8, 8, dtype=torch.uint8)
     evaluation.add([data.path(index) for index in range(len(rows))], torch.tensor(rows), images)
     evaluation.compute()
@@ -197,7 +199,25 @@ def test_all_pairs_of_four_images_by_hand(tmp_path):
     assert found.summary()["auc"] == pytest.approx(3 / 8)
     assert found.thresholds() == [MISSING]  # 20 pairs of two people are needed for 0.5, and there are four
     assert "tar" not in found.summary() and found.tables()["FAR"]["TAR"] == {"0.5": None}
-    assert "There are 4 pairs of two people, too few" in found.remark()
+    assert "There are 4 pairs of two people, too few" in found.remark() and "threshold" not in found.tables()
+
+
+def test_the_distances_that_predictions_go_by_are_measured(tmp_path):
+    """Of the same pairs: below 0.3 one of two of one person and two of four of others, below 0.1 none and one."""
+    east, north, between = [1.0, 0.0], [0.0, 1.0], [0.8, 0.6]
+    found = evaluated(files(tmp_path, [0, 0, 1, 1]), [east, between, north, east], stored={0.01: 0.1, 0.1: 0.3})
+    assert found.tables()["threshold"] == {
+        "distance": {"for FAR 0.1": 0.3, "for FAR 0.01": 0.1},
+        "FAR": {"for FAR 0.1": 0.5, "for FAR 0.01": 0.25},
+        "TAR": {"for FAR 0.1": 0.5, "for FAR 0.01": 0.0},
+    }
+
+
+def test_thresholds_keep_their_rates_when_an_evaluation_asks_for_others(task):
+    task.thresholds = [0.2, *[MISSING] * 5]
+    far = task.options.far
+    task.evaluate_by(replace(task.options, far=0.25))
+    assert task.threshold() == (0.2, far)
 
 
 def test_who_it_is_by_hand(tmp_path):
